@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who a process is (S6: pid + start time, never a pid alone), and proof that it is gone.
+ * Must not touch: shared memory. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Start time of the process in clock ticks since boot (field 22 of /proc/PID/stat).
+ * 0 and *ret_start_ticks; -ESRCH if there is no such process; other -errno. */
+int process_start_ticks(pid_t pid, uint64_t *ret_start_ticks);
+
+/* Opens a pidfd for exactly this process (pid and start time, checked after the pidfd is open, so
+ * that a reused pid is never taken). 0 and *ret_fd (caller closes, O_CLOEXEC); -ESRCH if it is gone. */
+int process_open(pid_t pid, uint64_t start_ticks, int *ret_fd);
+
+/* True if the pidfd's process has ended (pidfd readable): proof of death (S3). Never blocks. */
+bool process_has_ended(int pid_fd);
+
+/* pidfd_send_signal(). 0, -ESRCH, -EPERM. */
+int process_signal(int pid_fd, int signal_number);
+
+/* Resident and private memory of a process in bytes (/proc/PID/smaps_rollup). 0 or -errno. */
+int process_memory(pid_t pid, uint64_t *ret_resident_bytes, uint64_t *ret_private_bytes);

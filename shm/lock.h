@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every shared mutex is taken through here: rising rank per thread is asserted at run time.
+ *
+ *   rank  name   protects                       held over            who recovers it
+ *     1   life   nothing: it *is* the news (S1) the mover's life     a taker, when it completes the entry
+ *     5   turn   one writer at a destination    one transaction, I/O the next to take it: nothing to mend
+ *    10   pool   membership, takeover words     the look, no I/O     the next: recomputed by the look
+ *    20   slot   ownership words of one slot    a few stores         the next: slot_lock() mends (S4)
+ * (the same table, with reasons, in shm/README.md) */
+#pragma once
+
+#include <pthread.h>
+#include <stdint.h>
+
+enum lock_rank { LOCK_LIFE = 1, LOCK_TURN = 5, LOCK_POOL = 10, LOCK_SLOT = 20 };
+
+/* Robust and process-shared. 0 or -errno. */
+int lock_init(pthread_mutex_t *mutex);
+/* 0; -EOWNERDEAD: taken, and the holder before died with it: mend, then lock_mended(), or
+ * lock_drop() without it to make it ENOTRECOVERABLE for everyone (quarantine); -ENOTRECOVERABLE: not
+ * taken. Asserts that this thread holds no lock of this or a higher rank. */
+int lock_take(pthread_mutex_t *mutex, enum lock_rank rank);
+/* The same, without waiting: -EBUSY. */
+int lock_try(pthread_mutex_t *mutex, enum lock_rank rank);
+/* With a bound (CLOCK_MONOTONIC deadline): -ETIMEDOUT. */
+int lock_take_until(pthread_mutex_t *mutex, enum lock_rank rank, uint64_t deadline_usec);
+int lock_mended(pthread_mutex_t *mutex);
+void lock_drop(pthread_mutex_t *mutex, enum lock_rank rank);
+/* True if this thread holds that rank. For assertions. */
+_Bool lock_is_held(enum lock_rank rank);
