@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+# Builds, tests, installs and demonstrates Baton. `make help` lists what there is.
+#
+# Source files are found by directory, so a new file needs no line here. What each binary links is
+# written out at "Binaries": that is where "the supervisor links no database library" is kept
+# (tests/unit/test_linkage.sh looks at the result).
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+comma := ,
+# Sanitized and crash builds get a directory of their own, so that objects never mix.
+BUILD ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(CRASH),-crash)
+PREFIX ?= /usr/local
+LIBEXECDIR ?= $(PREFIX)/lib/baton
+CFLAGS ?= -O2 -g
+
+BATON_CFLAGS := -std=gnu17 -Wall -Wextra -Werror -pthread -D_GNU_SOURCE -I. $(CFLAGS) \
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
+	$(if $(CRASH),-DBATON_CRASH_POINTS)
+BATON_LDFLAGS := -pthread -Wl,--as-needed $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+
+# All processors, unless told otherwise (a make below this one has the jobs of its parent).
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2:$(BUILD)/%=%))
+
+.PHONY: default
+default: all
+
+# ---- Libraries: one for each directory -------------------------------------------------------------
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/main.c,$(wildcard $(1)/*.c)))
+
+OBJECTS_base := $(call objects,base)
+OBJECTS_shm := $(call objects,shm)
+OBJECTS_journal := $(call objects,worker/journal)
+OBJECTS_source := $(call objects,worker/source)
+OBJECTS_destination := $(call objects,worker/destination)
+OBJECTS_worker := $(call objects,worker)
+OBJECTS_supervisor := $(call objects,supervisor)
+OBJECTS_cli := $(call objects,supervisor/cli)
+OBJECTS_checker := $(call objects,tests/checker)
+OBJECTS_harness := $(call objects,tests/integration/lib)
+OBJECTS_benchlib := $(call objects,tests/bench/lib)
+
+PRODUCT_LIBRARIES := cli supervisor worker destination source journal shm base
+LIBRARIES := $(PRODUCT_LIBRARIES) checker harness benchlib
+archives = $(foreach library,$(1),$(BUILD)/lib/lib$(library).a)
+
+# The list changes when a file comes or goes, so that no archive keeps the object of a removed file.
+$(BUILD)/lib/lib%.list: FORCE
+	@mkdir -p $(@D)
+	@echo '$(OBJECTS_$*)' | cmp -s - $@ || echo '$(OBJECTS_$*)' >$@
+
+define library_rule
+$(BUILD)/lib/lib$(1).a: $(OBJECTS_$(1)) $(BUILD)/lib/lib$(1).list
+	$$(Q)rm -f $$@ && ar rcs $$@ $(OBJECTS_$(1))
+endef
+$(foreach library,$(LIBRARIES),$(eval $(call library_rule,$(library))))
+
+# ---- Objects ---------------------------------------------------------------------------------------
+# Everything is compiled anew when the compiler or its flags change; only supervisor/ knows the prefix.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(BATON_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(BATON_CFLAGS)' >$@
+$(BUILD)/prefix: FORCE
+	@mkdir -p $(@D)
+	@echo '$(LIBEXECDIR)' | cmp -s - $@ || echo '$(LIBEXECDIR)' >$@
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(BATON_CFLAGS) $(DEFINES) -MMD -MP -c -o $@ $<
+
+SUPERVISOR_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard supervisor/*.c supervisor/cli/*.c))
+$(SUPERVISOR_OBJECTS): DEFINES = -DLIBEXECDIR='"$(LIBEXECDIR)"'
+$(SUPERVISOR_OBJECTS): $(BUILD)/prefix
+
+# ---- Binaries --------------------------------------------------------------------------------------
+DATABASE_LDLIBS := -lsqlite3 -ljansson -lxxhash
+ALL_LDLIBS := $(DATABASE_LDLIBS) -lurcu-memb -lurcu-common -lseccomp -linih -lsystemd
+
+# $(1) path below BUILD, $(2) source with main(), $(3) libraries, $(4) what the linker needs besides
+define program_rule
+$(BUILD)/$(1): $(2:%.c=$(BUILD)/obj/%.o) $(call archives,$(3))
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(BATON_LDFLAGS) -o $$@ $(2:%.c=$(BUILD)/obj/%.o) \
+		-Wl,--start-group $(call archives,$(3)) -Wl,--end-group $(4)
+endef
+program = $(if $(wildcard $(2)),$(eval $(call program_rule,$(1),$(2),$(3),$(4)))$(BUILD)/$(1))
+
+PROGRAMS := \
+	$(call program,bin/batond,supervisor/main.c,supervisor shm base,-linih -lsystemd) \
+	$(call program,bin/baton-worker,worker/main.c,worker destination source journal shm base,$(DATABASE_LDLIBS) -lurcu-memb -lurcu-common -lseccomp -lsystemd) \
+	$(call program,bin/baton,supervisor/cli/main.c,cli supervisor destination source journal shm base,$(DATABASE_LDLIBS) -linih -lsystemd)
+CHECKER := $(call program,bin/baton-checker,tests/checker/main.c,checker base,$(DATABASE_LDLIBS))
+
+test_programs = $(foreach source,$(1),$(call program,$(source:%.c=%),$(source),$(2),$(3)))
+UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker,-lcriterion $(ALL_LDLIBS))
+INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),harness $(PRODUCT_LIBRARIES),-lcriterion $(ALL_LDLIBS))
+BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
+BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib harness $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
+
+# ---- What a person asks for ------------------------------------------------------------------------
+.PHONY: all tests check unit integration demo install lint bench clean help
+all: $(PROGRAMS)
+tests: all $(CHECKER) $(UNIT_TESTS) $(INTEGRATION_TESTS)
+
+UNIT_SCRIPTS := $(wildcard tests/unit/test_*.sh)
+INTEGRATION_SCRIPTS := $(wildcard tests/integration/test_*.sh)
+run_tests = BATON_BIN=$(abspath $(BUILD)/bin) tests/run.sh
+
+check:
+	$(Q)packaging/install-deps.sh test
+	$(Q)$(MAKE) tests
+	$(Q)$(run_tests) $(UNIT_TESTS) $(UNIT_SCRIPTS) $(INTEGRATION_TESTS) $(INTEGRATION_SCRIPTS)
+
+unit: all $(UNIT_TESTS)
+	$(Q)$(run_tests) $(UNIT_TESTS) $(UNIT_SCRIPTS)
+
+integration: all $(CHECKER) $(INTEGRATION_TESTS)
+	$(Q)$(run_tests) $(INTEGRATION_TESTS) $(INTEGRATION_SCRIPTS)
+
+demo:
+	$(Q)packaging/install-deps.sh build
+	$(Q)$(MAKE) all
+	$(Q)$(BUILD)/bin/baton demo
+
+bench: all $(BENCHES)
+	$(Q)set -e; for bench in $(BENCHES); do BATON_BIN=$(abspath $(BUILD)/bin) $$bench; done
+
+lint:
+	$(Q)packaging/install-deps.sh lint
+	$(Q)packaging/lint.sh
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(PREFIX)/include/baton
+	install -m 755 $(BUILD)/bin/baton $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/bin/batond $(BUILD)/bin/baton-worker $(DESTDIR)$(LIBEXECDIR)
+	install -d $(DESTDIR)$(PREFIX)/include/baton/base
+	for header in include/baton/*.h base/failure.h base/macro.h base/text.h base/url.h; do \
+		sed -e 's,^#include "include/\(baton/.*\)",#include <\1>,' \
+		    -e 's,^#include "\(base/.*\)",#include <baton/\1>,' "$$header" \
+		    >"$(DESTDIR)$(PREFIX)/include/baton/$${header#include/baton/}"; \
+	done
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make              builds batond, baton-worker and baton into $(BUILD)/bin'
+	@echo 'make demo         installs what is missing, builds, shows a session that survives kill -9'
+	@echo 'make check        installs what is missing, builds, runs all tests'
+	@echo 'make unit         runs the unit tests alone; make integration: the tests with real processes'
+	@echo 'make lint         format, static analysis, include direction, sizes, numbered rules'
+	@echo 'make bench        measures; prints each figure with its floor'
+	@echo 'make install      DESTDIR= PREFIX=$(PREFIX)'
+	@echo 'make clean        removes $(BUILD)'
+	@echo
+	@echo 'CC=clang  SANITIZE=address,undefined|thread  CRASH=1 (numbered crash points)  BUILD=dir  V=1'
+
+FORCE:
+.SECONDARY:
+-include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')

@@ -1,0 +1,68 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing on Debian 12 to build, test or lint Baton; silent where nothing is missing.
+# Must not touch: packages that are there already (nothing is upgraded or removed).
+#
+# usage: packaging/install-deps.sh build|test|lint
+set -eu
+
+build='make gcc libc6-dev pkg-config libsystemd-dev liburcu-dev libinih-dev libseccomp-dev
+       libjansson-dev libxxhash-dev libsqlite3-dev'
+test='libcriterion-dev sqlite3 procps'
+lint='clang clang-format clang-tidy cppcheck universal-ctags shellcheck git'
+
+case ${1:-} in
+build) wanted=$build ;;
+test) wanted="$build $test" ;;
+lint) wanted="$build $test $lint" ;;
+*)
+        echo "usage: $0 build|test|lint" >&2
+        exit 2
+        ;;
+esac
+
+if ! command -v dpkg-query >/dev/null 2>&1; then
+        cat >&2 <<END
+$0: this system has no dpkg, so nothing was checked or installed.
+Baton is built and tested on Debian 12. Elsewhere, install what these Debian packages hold and go on
+with \`make\`, \`make unit\` and \`make integration\`, which install nothing:
+$(echo "$wanted" | tr -s ' \n' '  ' | fold -s -w 100)
+END
+        exit 1
+fi
+
+missing=
+for package in $wanted; do
+        state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || state=
+        # With several architectures installed the word comes once for each.
+        case $state in
+        *installed*) case $state in not-installed) missing="$missing $package" ;; esac ;;
+        *) missing="$missing $package" ;;
+        esac
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+        echo "$0: missing:$missing; this system has no apt-get: install them by hand and try again" >&2
+        exit 1
+fi
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null 2>&1; then
+                echo "$0: missing:$missing; you are not root and there is no sudo." >&2
+                echo "As root: apt-get update && apt-get install --no-install-recommends$missing" >&2
+                exit 1
+        fi
+        as_root='sudo DEBIAN_FRONTEND=noninteractive'
+fi
+
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+if ! {
+        $as_root apt-get -q -q update &&
+                # shellcheck disable=SC2086 # words are wanted here
+                $as_root apt-get -q -q -y --no-install-recommends install $missing
+} </dev/null >&2; then
+        echo "$0: apt-get could not install:$missing; its own message stands above" >&2
+        exit 1
+fi
