@@ -33,12 +33,9 @@ fi
 
 missing=
 for package in $wanted; do
-        state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || state=
-        # With several architectures installed the word comes once for each.
-        case $state in
-        *installed*) case $state in not-installed) missing="$missing $package" ;; esac ;;
-        *) missing="$missing $package" ;;
-        esac
+        # With several architectures installed the word comes once for each, in a line of its own.
+        dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
+                missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
 
@@ -58,11 +55,12 @@ fi
 
 echo "installing:$missing"
 export DEBIAN_FRONTEND=noninteractive
-if ! {
-        $as_root apt-get -q -q update &&
-                # shellcheck disable=SC2086 # words are wanted here
-                $as_root apt-get -q -q -y --no-install-recommends install $missing
-} </dev/null >&2; then
+install() {
+        $as_root apt-get -q -q update || return 1
+        # shellcheck disable=SC2086 # words are wanted here
+        $as_root apt-get -q -q -y --no-install-recommends install $missing
+}
+if ! install </dev/null >&2; then
         echo "$0: apt-get could not install:$missing; its own message stands above" >&2
         exit 1
 fi

@@ -49,6 +49,7 @@ struct event_batch {
         size_t event_count, event_capacity;
         uint8_t *arena;
         size_t arena_used_bytes, arena_capacity_bytes;
+        size_t arena_usual_bytes;    /* what clear() goes back to after a large event */
         uint64_t payload_bytes;      /* sum of event_bytes() */
 };
 
