@@ -17,8 +17,9 @@
  * processors older than 2008 ever run it. Reflected polynomial 0x82f63b78. */
 static uint32_t crc32c_portable(uint32_t crc, const uint8_t *data, size_t bytes) {
         static const uint32_t table[16] = {
-                0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
-                0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+                0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
+                0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+                0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
         };
 
         for (size_t i = 0; i < bytes; i++) {
@@ -30,7 +31,10 @@ static uint32_t crc32c_portable(uint32_t crc, const uint8_t *data, size_t bytes)
 }
 
 #ifdef __x86_64__
-__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, const uint8_t *data, size_t bytes) {
+/* Called only where the processor has the instruction. */
+#define _sse42_ __attribute__((target("sse4.2")))
+
+static _sse42_ uint32_t crc32c_sse42(uint32_t crc, const uint8_t *data, size_t bytes) {
         uint64_t wide = crc;
 
         for (; bytes >= sizeof(uint64_t); data += sizeof(uint64_t), bytes -= sizeof(uint64_t)) {

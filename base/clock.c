@@ -79,10 +79,18 @@ static const struct {
         const char *name;
         uint64_t usec;
 } units[] = {
-        { "", USEC_PER_SEC },         { "us", 1 },                  { "usec", 1 },
-        { "ms", USEC_PER_MSEC },      { "msec", USEC_PER_MSEC },    { "s", USEC_PER_SEC },
-        { "sec", USEC_PER_SEC },      { "m", USEC_PER_MINUTE },     { "min", USEC_PER_MINUTE },
-        { "h", USEC_PER_HOUR },       { "hr", USEC_PER_HOUR },      { "d", USEC_PER_DAY },
+        { "", USEC_PER_SEC },
+        { "us", 1 },
+        { "usec", 1 },
+        { "ms", USEC_PER_MSEC },
+        { "msec", USEC_PER_MSEC },
+        { "s", USEC_PER_SEC },
+        { "sec", USEC_PER_SEC },
+        { "m", USEC_PER_MINUTE },
+        { "min", USEC_PER_MINUTE },
+        { "h", USEC_PER_HOUR },
+        { "hr", USEC_PER_HOUR },
+        { "d", USEC_PER_DAY },
         { "day", USEC_PER_DAY },
 };
 

@@ -40,8 +40,8 @@ static int place_resolve(const struct place *place, const char *option, char *re
         if (!given || (!option && !*given))
                 given = place->fallback;
         if (!*given)
-                return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
-                                   "%s is empty: give the %s as a path", place->option_name, place->what);
+                return failure_set(ret_failure, -EINVAL, FAILURE_STOP, "%s is empty: give the %s as a path",
+                                   place->option_name, place->what);
         length = option ? strlen(given) : strcspn(given, ":"); /* systemd's list: the first */
 
         if (*given == '/')

@@ -74,6 +74,7 @@ void failure_prefix(struct failure *failure, const char *format, ...) {
 }
 
 const char *failure_kind_name(enum failure_kind kind) {
+        /* clang-format off */
         static const char *const names[FAILURE_KIND_COUNT] = {
                 [FAILURE_NONE] = "none",
                 [FAILURE_UNAVAILABLE] = "unavailable",
@@ -86,6 +87,7 @@ const char *failure_kind_name(enum failure_kind kind) {
                 [FAILURE_IDENTITY] = "identity",
                 [FAILURE_BEHIND] = "behind",
         };
+        /* clang-format on */
 
         /* The kind may come out of the segment, where another process wrote it (P1). */
         if ((unsigned) kind >= FAILURE_KIND_COUNT || !names[kind])

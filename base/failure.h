@@ -16,15 +16,15 @@
 /* M6: the class decides. A new class needs a row in worker/README.md's table and in failure.c. */
 enum failure_kind {
         FAILURE_NONE = 0,
-        FAILURE_UNAVAILABLE,   /* destination or source cannot be reached now: retry, growing delay */
-        FAILURE_FULL,          /* no room on the disk: wait, resume alone (M8) */
-        FAILURE_REJECTED,      /* this event cannot be stored: park it (M6) */
-        FAILURE_FENCED,        /* a higher epoch stands at the destination: drop the session (M2) */
-        FAILURE_TOO_LARGE,     /* more than the batch limit: the caller goes on with less */
-        FAILURE_SYNC,          /* a sync failed: latch (M7) */
-        FAILURE_STOP,          /* cannot go on: stop the session, say why (M6) */
-        FAILURE_IDENTITY,      /* source identity or anchor differ: stop until `baton adopt` (M4) */
-        FAILURE_BEHIND,        /* the destination is behind the journal: stop until adopted */
+        FAILURE_UNAVAILABLE, /* destination or source cannot be reached now: retry, growing delay */
+        FAILURE_FULL,        /* no room on the disk: wait, resume alone (M8) */
+        FAILURE_REJECTED,    /* this event cannot be stored: park it (M6) */
+        FAILURE_FENCED,      /* a higher epoch stands at the destination: drop the session (M2) */
+        FAILURE_TOO_LARGE,   /* more than the batch limit: the caller goes on with less */
+        FAILURE_SYNC,        /* a sync failed: latch (M7) */
+        FAILURE_STOP,        /* cannot go on: stop the session, say why (M6) */
+        FAILURE_IDENTITY,    /* source identity or anchor differ: stop until `baton adopt` (M4) */
+        FAILURE_BEHIND,      /* the destination is behind the journal: stop until adopted */
         FAILURE_KIND_COUNT
 };
 

@@ -10,17 +10,17 @@
 
 #include "base/macro.h"
 
-struct log_fields {              /* zeroed fields are left out */
-        const char *session;     /* BATON_SESSION= */
-        const char *destination; /* BATON_DESTINATION= */
-        const char *reason;      /* BATON_REASON= */
-        uint64_t worker_ref;     /* BATON_WORKER=index BATON_WORKER_GENERATION= */
-        uint64_t epoch, position;/* BATON_EPOCH=, BATON_POSITION= */
-        uint64_t takeover_usec;  /* BATON_TAKEOVER_USEC= */
-        int32_t pid;             /* BATON_PID= : of the process that the line is about */
+struct log_fields {               /* zeroed fields are left out */
+        const char *session;      /* BATON_SESSION= */
+        const char *destination;  /* BATON_DESTINATION= */
+        const char *reason;       /* BATON_REASON= */
+        uint64_t worker_ref;      /* BATON_WORKER=index BATON_WORKER_GENERATION= */
+        uint64_t epoch, position; /* BATON_EPOCH=, BATON_POSITION= */
+        uint64_t takeover_usec;   /* BATON_TAKEOVER_USEC= */
+        int32_t pid;              /* BATON_PID= : of the process that the line is about */
 };
 
-void log_init(const char *program);                     /* "batond", "baton-worker" */
-void log_level(int priority_max);                       /* LOG_INFO by default */
+void log_init(const char *program); /* "batond", "baton-worker" */
+void log_level(int priority_max);   /* LOG_INFO by default */
 /* On stderr: "18:02:11.123 batond: sentence [session=orders epoch=4]". fields may be NULL. */
 void log_line(int priority, const struct log_fields *fields, const char *format, ...) _printf_(3, 4);

@@ -21,32 +21,32 @@
 #define ELEMENTSOF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Hands a pointer over: evaluates to its value and leaves NULL behind, so the cleanup does nothing. */
-#define TAKE(pointer)                                                                              \
-        ({                                                                                         \
-                __typeof__(pointer) _taken = (pointer);                                            \
-                (pointer) = NULL;                                                                  \
-                _taken;                                                                            \
+#define TAKE(pointer)                                   \
+        ({                                              \
+                __typeof__(pointer) _taken = (pointer); \
+                (pointer) = NULL;                       \
+                _taken;                                 \
         })
 
 /* The same for a file descriptor: leaves -1 behind. */
-#define TAKE_FD(fd)                                                                                \
-        ({                                                                                         \
-                int _taken_fd = (fd);                                                              \
-                (fd) = -1;                                                                         \
-                _taken_fd;                                                                         \
+#define TAKE_FD(fd)                   \
+        ({                            \
+                int _taken_fd = (fd); \
+                (fd) = -1;            \
+                _taken_fd;            \
         })
 
-#define MIN_OF(a, b)                                                                               \
-        ({                                                                                         \
-                __typeof__(a) _a = (a);                                                            \
-                __typeof__(b) _b = (b);                                                            \
-                _a < _b ? _a : _b;                                                                 \
+#define MIN_OF(a, b)                    \
+        ({                              \
+                __typeof__(a) _a = (a); \
+                __typeof__(b) _b = (b); \
+                _a < _b ? _a : _b;      \
         })
-#define MAX_OF(a, b)                                                                               \
-        ({                                                                                         \
-                __typeof__(a) _a = (a);                                                            \
-                __typeof__(b) _b = (b);                                                            \
-                _a > _b ? _a : _b;                                                                 \
+#define MAX_OF(a, b)                    \
+        ({                              \
+                __typeof__(a) _a = (a); \
+                __typeof__(b) _b = (b); \
+                _a > _b ? _a : _b;      \
         })
 
 #define USEC_PER_MSEC 1000ULL

@@ -14,6 +14,7 @@
 #include "base/text.h"
 
 /* ---- the tables ------------------------------------------------------------------------------ */
+/* clang-format off */
 static const char *const clean_up_choices[] = { "keep", "delete", "mark", NULL };
 
 static const struct option sqlite_source_options[] = {
@@ -49,6 +50,7 @@ static const struct option file_destination_options[] = {
           .help = "begin a new file when this one is older; 0 = never" },
         { .key = NULL },
 };
+/* clang-format on */
 
 static const struct scheme sqlite_source = {
         .name = "sqlite",
@@ -169,16 +171,17 @@ static int check_number(const struct option *option, const char *text, struct fa
 
         r = parse_number(option, text, &value);
         if (r == -EINVAL)
-                return failure_set(ret_failure, r, FAILURE_STOP, "option %s: \"%.60s\" is not %s", option->key,
-                                   text, shapes[option->type]);
+                return failure_set(ret_failure, r, FAILURE_STOP, "option %s: \"%.60s\" is not %s",
+                                   option->key, text, shapes[option->type]);
         if (r >= 0 && value < option->minimum)
                 return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
-                                   "option %s: \"%.60s\" is too small: the least is %" PRIu64 "%s", option->key,
-                                   text, option->minimum, option->type == OPTION_SPAN ? "us" : "");
+                                   "option %s: \"%.60s\" is too small: the least is %" PRIu64 "%s",
+                                   option->key, text, option->minimum,
+                                   option->type == OPTION_SPAN ? "us" : "");
         if (r < 0 || (option->maximum > 0 && value > option->maximum))
                 return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
-                                   "option %s: \"%.60s\" is too large: the most is %" PRIu64 "%s", option->key,
-                                   text, option->maximum > 0 ? option->maximum : UINT64_MAX,
+                                   "option %s: \"%.60s\" is too large: the most is %" PRIu64 "%s",
+                                   option->key, text, option->maximum > 0 ? option->maximum : UINT64_MAX,
                                    option->type == OPTION_SPAN ? "us" : "");
         return 0;
 }
@@ -193,10 +196,11 @@ static int check_value(const struct option *option, const char *text, struct fai
         case OPTION_IDENTIFIER:
                 if (text_is_identifier(text))
                         return 0;
-                return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
-                                   "option %s: \"%.60s\" is not a name that SQL takes without quotes (letters, "
-                                   "digits and \"_\", no digit first, at most 63)",
-                                   option->key, text);
+                return failure_set(
+                        ret_failure, -EINVAL, FAILURE_STOP,
+                        "option %s: \"%.60s\" is not a name that SQL takes without quotes (letters, "
+                        "digits and \"_\", no digit first, at most 63)",
+                        option->key, text);
         case OPTION_CHOICE:
                 for (size_t i = 0; option->choices[i]; i++)
                         if (strcmp(option->choices[i], text) == 0)
@@ -213,8 +217,8 @@ static int check_value(const struct option *option, const char *text, struct fai
         }
 }
 
-int option_check(const struct scheme *const *schemes, const struct url *url,
-                 const struct scheme **ret_scheme, struct failure *ret_failure) {
+int option_check(const struct scheme *const *schemes, const struct url *url, const struct scheme **ret_scheme,
+                 struct failure *ret_failure) {
         const struct scheme *scheme;
         const char *names[NAMES_MAX];
         int r;

@@ -130,7 +130,7 @@ int process_memory(pid_t pid, uint64_t *ret_resident_bytes, uint64_t *ret_privat
         if (!strstr(buffer, "\nRss:"))
                 return -EBADMSG;
         *ret_resident_bytes = memory_field(buffer, "\nRss:");
-        *ret_private_bytes =
-                memory_field(buffer, "\nPrivate_Clean:") + memory_field(buffer, "\nPrivate_Dirty:");
+        *ret_private_bytes = memory_field(buffer, "\nPrivate_Clean:") +
+                             memory_field(buffer, "\nPrivate_Dirty:");
         return 0;
 }

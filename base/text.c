@@ -158,8 +158,8 @@ int text_parse_bool(const char *text, bool *ret_value) {
                 const char *word;
                 bool value;
         } words[] = {
-                { "yes", true },  { "true", true },   { "on", true },   { "1", true },
-                { "no", false },  { "false", false }, { "off", false }, { "0", false },
+                { "yes", true }, { "true", true },   { "on", true },   { "1", true },
+                { "no", false }, { "false", false }, { "off", false }, { "0", false },
         };
 
         assert(text);

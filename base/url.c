@@ -22,8 +22,8 @@ struct parser {
 /* A sentence that shows the place: the number of the character and what stands there. */
 static int refuse(struct parser *parser, const char *at, const char *why) {
         if (*at == '\0')
-                return failure_set(parser->ret_failure, -EINVAL, FAILURE_STOP, "URL \"%.200s\", at its end: %s",
-                                   parser->text, why);
+                return failure_set(parser->ret_failure, -EINVAL, FAILURE_STOP,
+                                   "URL \"%.200s\", at its end: %s", parser->text, why);
         return failure_set(parser->ret_failure, -EINVAL, FAILURE_STOP,
                            "URL \"%.160s\", character %zu (\"%.24s\"): %s", parser->text,
                            (size_t) (at - parser->text) + 1, at, why);
@@ -48,8 +48,9 @@ static int take_character(struct parser *parser, char *ret) {
                 high = hex_digit(at[1]);
                 low = high < 0 ? -1 : hex_digit(at[2]);
                 if (low < 0)
-                        return refuse(parser, at, "\"%\" needs two hexadecimal digits behind it (a percent sign "
-                                                  "itself is written %25)");
+                        return refuse(parser, at,
+                                      "\"%\" needs two hexadecimal digits behind it (a percent sign "
+                                      "itself is written %25)");
                 c = high * 16 + low;
                 parser->p += 2;
         }

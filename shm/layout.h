@@ -32,33 +32,33 @@
 #define LAYOUT_SLOT_COUNT_MAX 65536u
 #define LAYOUT_WORKER_COUNT_DEFAULT 64u
 #define LAYOUT_SLOT_COUNT_DEFAULT 4096u
-#define LAYOUT_NONE UINT32_MAX              /* "no index" */
+#define LAYOUT_NONE UINT32_MAX /* "no index" */
 
 #define LAYOUT_LINE_ALIGNED __attribute__((aligned(LAYOUT_LINE)))
 
 /* ---- header: written by the supervisor alone ------------------------------------------------ */
 struct layout_header {
-        _Atomic uint64_t magic;             /* published last, release; pairs with segment_open() */
+        _Atomic uint64_t magic; /* published last, release; pairs with segment_open() */
         uint32_t layout_number;
         uint32_t header_bytes;
         uint32_t pool_bytes, worker_bytes, slot_bytes, config_bytes, status_bytes, mutex_bytes;
         uint32_t pool_count, worker_count, slot_count;
-        uint32_t inbox_words;               /* 64-bit words of one worker's inbox */
+        uint32_t inbox_words; /* 64-bit words of one worker's inbox */
         uint64_t pool_offset, worker_offset, slot_offset, config_offset, status_offset, inbox_offset;
         uint64_t segment_bytes;
         uint8_t instance[LAYOUT_INSTANCE_BYTES];
         uint8_t boot_id[16];
-        uint64_t epoch_base;                /* epochs in this segment are above it (S11) */
+        uint64_t epoch_base; /* epochs in this segment are above it (S11) */
         uint64_t created_realtime_usec;
 
-        LAYOUT_LINE_ALIGNED _Atomic uint32_t supervisor_pid;   /* 0: none */
-        _Atomic uint32_t slot_used;         /* high-water mark: slots at and above were never used */
+        LAYOUT_LINE_ALIGNED _Atomic uint32_t supervisor_pid; /* 0: none */
+        _Atomic uint32_t slot_used; /* high-water mark: slots at and above were never used */
         _Atomic uint64_t supervisor_start_ticks;
-        _Atomic uint64_t supervisor_beat_usec;                 /* each turn of its loop, at most 1/s */
-        _Atomic uint64_t config_generation; /* +1 at each (re)load; read by `reload` */
+        _Atomic uint64_t supervisor_beat_usec; /* each turn of its loop, at most 1/s */
+        _Atomic uint64_t config_generation;    /* +1 at each (re)load; read by `reload` */
         _Atomic uint64_t stall_timeout_usec;
         _Atomic uint64_t adopt_timeout_usec;
-        _Atomic uint32_t stopping;          /* 1: drain everything and leave (SIGTERM) */
+        _Atomic uint32_t stopping; /* 1: drain everything and leave (SIGTERM) */
 
         /* Any role: S11, a shared mutex whose holder is dead but never said so. Once 1, never 0. */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t condemned;
@@ -70,7 +70,7 @@ enum pool_state { POOL_FREE = 0, POOL_ACTIVE = 1, POOL_LEAVING = 2 };
 struct layout_pool {
         /* Rank 10. Membership, takeover. Locked words: mutex_holder …, takeover_* */
         LAYOUT_LINE_ALIGNED pthread_mutex_t mutex;
-        _Atomic uint64_t mutex_holder_ref;  /* 0: free. Written by the holder (S3) */
+        _Atomic uint64_t mutex_holder_ref; /* 0: free. Written by the holder (S3) */
         _Atomic uint64_t mutex_since_usec;
 
         /* Rank 5. The turn at a destination with one writer: held by a mover across one transaction,
@@ -78,19 +78,19 @@ struct layout_pool {
         LAYOUT_LINE_ALIGNED pthread_mutex_t turn;
         _Atomic uint64_t turn_holder_ref;
         _Atomic uint64_t turn_since_usec;
-        LAYOUT_LINE_ALIGNED _Atomic uint32_t turn_waiters;  /* movers; fairness, see turn.c */
-        _Atomic uint32_t turn_served;       /* futex: +1 at each acquisition */
+        LAYOUT_LINE_ALIGNED _Atomic uint32_t turn_waiters; /* movers; fairness, see turn.c */
+        _Atomic uint32_t turn_served;                      /* futex: +1 at each acquisition */
 
         /* Membership: any worker of the pool, +1 at each join, leave, death. A futex: takeover
          * threads wait on it together with the life words (life.c). */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t member_version;
 
         /* Locked by mutex. */
-        LAYOUT_LINE_ALIGNED uint64_t takeover_count;        /* takeovers that found a death */
-        uint64_t takeover_slots;            /* slots given by them */
-        uint64_t takeover_last_usec;        /* when the last one ended */
-        uint64_t takeover_last_span_usec;   /* from the look to the last slot owned */
-        uint64_t takeover_last_ref;         /* the dead */
+        LAYOUT_LINE_ALIGNED uint64_t takeover_count; /* takeovers that found a death */
+        uint64_t takeover_slots;                     /* slots given by them */
+        uint64_t takeover_last_usec;                 /* when the last one ended */
+        uint64_t takeover_last_span_usec;            /* from the look to the last slot owned */
+        uint64_t takeover_last_ref;                  /* the dead */
         uint64_t takeover_by_ref;
 
         /* Movers, any: M7 latch. 1 = a sync failed; cleared by the mover that resynced. */
@@ -98,14 +98,14 @@ struct layout_pool {
 
         /* Supervisor alone; `sequence` odd while it writes, config_read() retries. */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t sequence;
-        _Atomic uint32_t state;             /* enum pool_state */
+        _Atomic uint32_t state; /* enum pool_state */
         _Atomic uint32_t workers_wanted;
         uint32_t batch_rows;
         uint64_t batch_bytes;
         uint64_t batch_usec;
-        uint64_t parked_limit;              /* M6 budget for each session; 0 = none may be parked */
-        uint32_t cores;                     /* 1: workers may write cores (P6) */
-        uint32_t fused;                     /* 1: take the fused path where it exists (M13) */
+        uint64_t parked_limit; /* M6 budget for each session; 0 = none may be parked */
+        uint32_t cores;        /* 1: workers may write cores (P6) */
+        uint32_t fused;        /* 1: take the fused path where it exists (M13) */
         char name[LAYOUT_NAME_BYTES];
         char url[LAYOUT_URL_BYTES];
 };
@@ -126,13 +126,13 @@ struct layout_worker {
         _Atomic uint32_t pool_index;
         _Atomic uint64_t start_ticks;
         _Atomic uint64_t entered_usec;
-        _Atomic uint32_t takeover_is_fifo;  /* 1: the takeover thread got SCHED_FIFO */
+        _Atomic uint32_t takeover_is_fifo; /* 1: the takeover thread got SCHED_FIFO */
         _Atomic int32_t nice;
 
         /* Supervisor alone. */
-        LAYOUT_LINE_ALIGNED _Atomic uint64_t ping;          /* +1 each; the mover answers in `pong` */
+        LAYOUT_LINE_ALIGNED _Atomic uint64_t ping; /* +1 each; the mover answers in `pong` */
         _Atomic uint64_t ping_usec;
-        _Atomic uint64_t drain_ref;         /* = this worker's ref: drain and leave */
+        _Atomic uint64_t drain_ref; /* = this worker's ref: drain and leave */
 
         /* Anyone rings: the doorbell (S12). A futex; +1 each ring. */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t doorbell;
@@ -140,25 +140,33 @@ struct layout_worker {
         /* The mover alone. */
         LAYOUT_LINE_ALIGNED _Atomic uint64_t pong;
         _Atomic uint64_t pong_usec;
-        _Atomic uint64_t transaction_since_usec;            /* 0: in none */
+        _Atomic uint64_t transaction_since_usec; /* 0: in none */
         _Atomic uint64_t commit_count;
         _Atomic uint64_t event_count;
         _Atomic uint64_t sync_count;
-        _Atomic uint32_t phase;             /* enum worker_phase */
+        _Atomic uint32_t phase; /* enum worker_phase */
 
         /* M6: what the mover is about to touch. Written before, cleared after. Mover alone. */
-        LAYOUT_LINE_ALIGNED _Atomic uint32_t note_slot;     /* slot index, LAYOUT_NONE = nothing */
-        _Atomic uint32_t note_is_exact;     /* 1: position is the row in hand (row path); 0: a batch after it */
+        LAYOUT_LINE_ALIGNED _Atomic uint32_t note_slot; /* slot index, LAYOUT_NONE = nothing */
+        _Atomic uint32_t note_is_exact; /* 1: position is the row in hand (row path); 0: a batch after it */
         _Atomic uint64_t note_position;
-        _Atomic uint32_t fault_signal;      /* its own fault handler: SEGV, BUS, ILL, FPE, ABRT, SYS */
+        _Atomic uint32_t fault_signal; /* its own fault handler: SEGV, BUS, ILL, FPE, ABRT, SYS */
 };
-enum worker_phase { PHASE_STARTING = 0, PHASE_IDLE, PHASE_READING, PHASE_WRITING, PHASE_COMMITTING,
-                    PHASE_WAITING, PHASE_DRAINING, PHASE_COUNT };
+enum worker_phase {
+        PHASE_STARTING = 0,
+        PHASE_IDLE,
+        PHASE_READING,
+        PHASE_WRITING,
+        PHASE_COMMITTING,
+        PHASE_WAITING,
+        PHASE_DRAINING,
+        PHASE_COUNT
+};
 
 /* ---- slots: ownership, hot; nothing here but what a takeover needs --------------------------- */
 enum slot_state {
-        SLOT_FREE = 0,       /* no session */
-        SLOT_ORPHAN = 1,     /* a session without an owner */
+        SLOT_FREE = 0,   /* no session */
+        SLOT_ORPHAN = 1, /* a session without an owner */
         SLOT_OWNED = 2,
         SLOT_STATE_COUNT
 };
@@ -166,76 +174,80 @@ enum slot_state {
 struct layout_slot {
         /* Rank 20; robust. Locked: state, owner_ref, epoch, owned_since_usec, previous_ref, take_count. */
         LAYOUT_LINE_ALIGNED pthread_mutex_t mutex;
-        _Atomic uint64_t owner_ref;         /* 0 unless SLOT_OWNED. Locked; read without */
-        _Atomic uint64_t epoch;             /* grows by ≥ 1 at each change of owner */
+        _Atomic uint64_t owner_ref; /* 0 unless SLOT_OWNED. Locked; read without */
+        _Atomic uint64_t epoch;     /* grows by ≥ 1 at each change of owner */
         _Atomic uint32_t state;
         /* S4: +1 before an orphan's content is touched, 0 after; at 3 quarantined = 1, for ever. */
         _Atomic uint32_t orphan_attempts;
 
         LAYOUT_LINE_ALIGNED _Atomic uint64_t owned_since_usec;
-        _Atomic uint64_t previous_ref;      /* who owned it before */
-        _Atomic uint64_t take_count;        /* changes of owner */
-        _Atomic uint32_t taken_by;          /* enum slot_take */
+        _Atomic uint64_t previous_ref; /* who owned it before */
+        _Atomic uint64_t take_count;   /* changes of owner */
+        _Atomic uint32_t taken_by;     /* enum slot_take */
         _Atomic uint32_t quarantined;
         /* Locked. What the dead owner was about to touch, copied by the taker from its worker record
          * before that can be used again (M6); the new owner's mover reads it once and clears it. */
-        _Atomic uint32_t death_note;        /* enum death_note */
-        _Atomic uint32_t death_signal;      /* 0: unknown or SIGKILL */
+        _Atomic uint32_t death_note;   /* enum death_note */
+        _Atomic uint32_t death_signal; /* 0: unknown or SIGKILL */
         _Atomic uint64_t death_position;
 
         /* Supervisor alone (S5); a taker reads each once and validates. */
-        LAYOUT_LINE_ALIGNED _Atomic uint32_t wanted;        /* 1: this slot has a session that should run */
+        LAYOUT_LINE_ALIGNED _Atomic uint32_t wanted; /* 1: this slot has a session that should run */
         _Atomic uint32_t pool_index;
         _Atomic uint64_t assigned_ref;
         _Atomic uint64_t heir_ref;
-        _Atomic uint64_t adopt_request;     /* +1 at each `baton adopt` */
+        _Atomic uint64_t adopt_request; /* +1 at each `baton adopt` */
 };
 enum death_note { DEATH_NONE = 0, DEATH_IN_BATCH = 1 /* after position */, DEATH_ON_EVENT = 2 /* at it */ };
 enum slot_take { TAKE_ASSIGNED = 1, TAKE_HANDOVER = 2, TAKE_HEIR = 3, TAKE_BALANCE = 4 };
 
 /* ---- configs: what a worker needs to run the session (P4). Supervisor alone ------------------ */
 struct layout_config {
-        LAYOUT_LINE_ALIGNED _Atomic uint32_t sequence;      /* odd while written; changes = reread */
-        uint32_t sibling_slot;              /* M14: ring over all sessions of this source; itself if alone */
-        char session[LAYOUT_NAME_BYTES * 2];/* as shown: "orders" or "orders/events" */
-        char source[LAYOUT_NAME_BYTES];     /* the source's name = the durable session name */
-        char url[LAYOUT_URL_BYTES];         /* of the source */
+        LAYOUT_LINE_ALIGNED _Atomic uint32_t sequence; /* odd while written; changes = reread */
+        uint32_t sibling_slot;               /* M14: ring over all sessions of this source; itself if alone */
+        char session[LAYOUT_NAME_BYTES * 2]; /* as shown: "orders" or "orders/events" */
+        char source[LAYOUT_NAME_BYTES];      /* the source's name = the durable session name */
+        char url[LAYOUT_URL_BYTES];          /* of the source */
 };
 
 /* ---- statuses: what the mover says of the session. The owner's mover alone ------------------- */
 enum session_phase {
-        SESSION_STARTING = 0, SESSION_IDLE, SESSION_MOVING, SESSION_WAITING /* retrying: reason */,
-        SESSION_STOPPED /* reason */, SESSION_PHASE_COUNT
+        SESSION_STARTING = 0,
+        SESSION_IDLE,
+        SESSION_MOVING,
+        SESSION_WAITING /* retrying: reason */,
+        SESSION_STOPPED /* reason */,
+        SESSION_PHASE_COUNT
 };
 
 struct layout_status {
-        LAYOUT_LINE_ALIGNED _Atomic uint32_t sequence;      /* odd while written; bounded retries (S10) */
-        uint32_t phase;                     /* enum session_phase */
-        uint32_t failure_kind;              /* enum failure_kind (base/failure.h) */
-        uint32_t path;                      /* 0 none yet, 1 row, 2 fused */
-        uint64_t epoch;                     /* of the writer */
+        LAYOUT_LINE_ALIGNED _Atomic uint32_t sequence; /* odd while written; bounded retries (S10) */
+        uint32_t phase;                                /* enum session_phase */
+        uint32_t failure_kind;                         /* enum failure_kind (base/failure.h) */
+        uint32_t path;                                 /* 0 none yet, 1 row, 2 fused */
+        uint64_t epoch;                                /* of the writer */
         uint64_t position;
-        uint64_t event_count;               /* of all owners (from the checkpoint) */
+        uint64_t event_count; /* of all owners (from the checkpoint) */
         uint64_t digest_sum;
         uint64_t parked_count;
-        uint64_t lag_events, lag_bytes;     /* UINT64_MAX: unknown */
-        uint64_t oldest_realtime_usec;      /* of the oldest waiting event; UINT64_MAX: unknown */
-        uint64_t waiting_since_usec;        /* events wait since; 0: none wait */
-        uint64_t commit_last_usec;          /* 0: none yet by this owner */
-        uint64_t retry_at_usec;             /* SESSION_WAITING; 0 otherwise */
-        uint64_t adopt_done;                /* last adopt_request handled */
+        uint64_t lag_events, lag_bytes; /* UINT64_MAX: unknown */
+        uint64_t oldest_realtime_usec;  /* of the oldest waiting event; UINT64_MAX: unknown */
+        uint64_t waiting_since_usec;    /* events wait since; 0: none wait */
+        uint64_t commit_last_usec;      /* 0: none yet by this owner */
+        uint64_t retry_at_usec;         /* SESSION_WAITING; 0 otherwise */
+        uint64_t adopt_done;            /* last adopt_request handled */
         char reason[LAYOUT_REASON_BYTES];
 
         /* M14: what siblings may clean up to: durable at this destination. `check` = ~position ^ epoch
          * word: a torn or foreign value holds the clean-up. Owner's mover, any reader. */
         LAYOUT_LINE_ALIGNED _Atomic uint64_t durable_position;
-        _Atomic uint64_t durable_check;     /* ~durable_position */
+        _Atomic uint64_t durable_check; /* ~durable_position */
 
         /* M6: kept across owners; written by the owner's mover alone, validated by the next. */
-        LAYOUT_LINE_ALIGNED _Atomic uint64_t fault_position;/* event that was in hand at a death; 0 none */
-        _Atomic uint32_t fault_deaths;      /* deaths by own fault on it alone */
-        _Atomic uint32_t unknown_deaths;    /* SIGKILL or unknown cause, on it alone */
-        _Atomic uint32_t suspect;           /* 1: take the row path, one event at a time */
+        LAYOUT_LINE_ALIGNED _Atomic uint64_t fault_position; /* event that was in hand at a death; 0 none */
+        _Atomic uint32_t fault_deaths;                       /* deaths by own fault on it alone */
+        _Atomic uint32_t unknown_deaths;                     /* SIGKILL or unknown cause, on it alone */
+        _Atomic uint32_t suspect;                            /* 1: take the row path, one event at a time */
 };
 
 /* ---- inboxes: inbox_words × 64 bits for each worker: "look at this slot" hints (S12) ---------- */

@@ -15,8 +15,7 @@
  * free entry with a new generation, locks its life mutex *in this thread* (which must be the mover:
  * S1), publishes LIVE, rings the others. -ENOSPC: no free entry; -ESTALE: the segment is condemned or
  * the pool is not active. *ret_ref identifies the worker for good. */
-int life_enter(struct segment *segment, uint32_t pool_index, uint64_t *ret_ref,
-               struct failure *ret_failure);
+int life_enter(struct segment *segment, uint32_t pool_index, uint64_t *ret_ref, struct failure *ret_failure);
 
 /* Orderly: LEFT, then the mutex is released and the entry freed. Asserts that no slot is owned. */
 void life_leave(struct segment *segment, uint64_t ref);
@@ -28,7 +27,7 @@ bool life_is_live(const struct segment *segment, uint64_t ref);
 bool life_is_proven_dead(const struct segment *segment, uint64_t ref);
 
 enum life_news { LIFE_NEWS_DEATH = 1 << 0, LIFE_NEWS_MEMBERS = 1 << 1, LIFE_NEWS_DOORBELL = 1 << 2 };
-struct life_watch {                 /* what the last call saw; zero it first */
+struct life_watch { /* what the last call saw; zero it first */
         uint32_t member_version, doorbell;
 };
 /* The takeover thread's wait: until a peer dies, membership changes or this worker's doorbell rings.
@@ -36,4 +35,5 @@ struct life_watch {                 /* what the last call saw; zero it first */
  * peers' life words. deadline_usec bounds it (0 returned). */
 int life_wait(struct segment *segment, uint64_t self_ref, struct life_watch *watch, uint64_t deadline_usec);
 /* Up to `count` next live neighbours in ring order, for pidfds. Returns how many. */
-uint32_t life_neighbours(const struct segment *segment, uint64_t self_ref, uint64_t *ret_refs, uint32_t count);
+uint32_t life_neighbours(const struct segment *segment, uint64_t self_ref, uint64_t *ret_refs,
+                         uint32_t count);

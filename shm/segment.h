@@ -11,7 +11,7 @@
 #define SEGMENT_FILE_NAME "segment"
 
 struct segment {
-        struct layout_header *header;   /* all pointers into one mapping */
+        struct layout_header *header; /* all pointers into one mapping */
         struct layout_pool *pools;
         struct layout_worker *workers;
         struct layout_slot *slots;
@@ -24,7 +24,9 @@ struct segment {
         bool writable;
 };
 
-struct segment_geometry { uint32_t worker_count, slot_count; };   /* pools: LAYOUT_POOL_COUNT_MAX */
+struct segment_geometry {
+        uint32_t worker_count, slot_count;
+}; /* pools: LAYOUT_POOL_COUNT_MAX */
 
 /* Makes RUNTIME/segment (mode 0640): temporary file, mutexes initialised, magic last, rename over.
  * The caller holds workers.lock exclusively (S11). Private to each call; thread-safe. */

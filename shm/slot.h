@@ -5,7 +5,7 @@
 
 #include "shm/segment.h"
 
-struct slot_view {                  /* one consistent reading */
+struct slot_view { /* one consistent reading */
         enum slot_state state;
         uint64_t owner_ref, epoch, owned_since_usec, previous_ref, take_count;
         enum slot_take taken_by;

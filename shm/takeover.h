@@ -6,11 +6,11 @@
 #include "shm/segment.h"
 
 struct takeover_result {
-        uint32_t dead_count;        /* workers found dead and completed */
-        uint32_t slots_given;       /* slots that got a new owner */
+        uint32_t dead_count;  /* workers found dead and completed */
+        uint32_t slots_given; /* slots that got a new owner */
         uint32_t slots_to_self;
-        uint32_t quarantined;       /* slots quarantined in this look */
-        uint64_t span_usec;         /* from the pool mutex taken to the last slot owned */
+        uint32_t quarantined; /* slots quarantined in this look */
+        uint64_t span_usec;   /* from the pool mutex taken to the last slot owned */
 };
 
 /* Takes the pool's mutex, tests every worker's life, marks the dead, gives each orphan to its heir (or,

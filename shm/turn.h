@@ -8,7 +8,7 @@
 
 /* Waits until the turn is ours, in slices of at most 100 ms so that pulse(context) can answer pings;
  * pulse true → -ECANCELED. -ENOTRECOVERABLE: condemned. Mover thread only. */
-int turn_take(struct segment *segment, uint32_t pool_index, uint64_t self_ref,
-              bool (*pulse)(void *context), void *context);
+int turn_take(struct segment *segment, uint32_t pool_index, uint64_t self_ref, bool (*pulse)(void *context),
+              void *context);
 /* Gives it back. If others wait, the next turn_take() of this thread lets one of them go first. */
 void turn_give(struct segment *segment, uint32_t pool_index, uint64_t self_ref);

@@ -5,13 +5,13 @@
 
 #include "shm/segment.h"
 
-struct pool_settings {              /* what a worker needs of its destination (P4) */
+struct pool_settings { /* what a worker needs of its destination (P4) */
         enum pool_state state;
         uint32_t workers_wanted, batch_rows;
         uint64_t batch_bytes, batch_usec, parked_limit;
         bool cores, fused;
         char name[LAYOUT_NAME_BYTES], url[LAYOUT_URL_BYTES];
-        uint32_t sequence;          /* the even number it was read at; changes at each reload */
+        uint32_t sequence; /* the even number it was read at; changes at each reload */
 };
 /* Supervisor alone. */
 void pool_settings_write(struct segment *segment, uint32_t pool_index, const struct pool_settings *settings);
@@ -24,7 +24,7 @@ struct session_config {
 };
 int session_config_read(const struct segment *segment, uint32_t slot_index, struct session_config *ret);
 
-struct session_status {             /* the fields of layout_status, same meaning */
+struct session_status { /* the fields of layout_status, same meaning */
         enum session_phase phase;
         uint32_t failure_kind, path;
         uint64_t epoch, position, event_count, digest_sum, parked_count;

@@ -22,14 +22,14 @@ struct destination_session; /* opaque: one session inside it */
 
 enum destination_flags {
         DESTINATION_TRANSACTIONAL = 1 << 0,
-        DESTINATION_ONE_WRITER = 1 << 1,    /* movers of a pool take turns (layout_pool.turn) */
+        DESTINATION_ONE_WRITER = 1 << 1, /* movers of a pool take turns (layout_pool.turn) */
 };
 
 struct destination_config {
         const char *name;
         const struct url *url;
         const struct scheme *scheme;
-        const uint8_t *instance;            /* INSTANCE_BYTES */
+        const uint8_t *instance; /* INSTANCE_BYTES */
         /* Called between chunks and while waiting for a lock, so that the mover answers pings (S3);
          * returns true when the mover must give up soon (the wait then fails with -ECANCELED,
          * FAILURE_UNAVAILABLE). May be NULL. */
@@ -42,7 +42,7 @@ struct moved {
         uint64_t last_position;
         uint64_t last_digest;
         uint64_t event_count, digest_sum, payload_bytes;
-        bool more;                          /* it stopped at a limit */
+        bool more; /* it stopped at a limit */
 };
 
 struct destination_ops {
@@ -82,8 +82,8 @@ struct destination_ops {
                      bool *ret_found, bool *ret_tail, struct failure *ret_failure);
         /* M3 (4), only without transactions (else NULL): is the tail's next piece this event? Steps
          * over it if so. Then tail_cut() keeps the rest aside, cuts, syncs. */
-        int (*tail_adopt)(struct destination_session *session, const struct event *event,
-                          bool *ret_adopted, bool *ret_parked, struct failure *ret_failure);
+        int (*tail_adopt)(struct destination_session *session, const struct event *event, bool *ret_adopted,
+                          bool *ret_parked, struct failure *ret_failure);
         int (*tail_cut)(struct destination_session *session, uint64_t *ret_cut_bytes,
                         struct failure *ret_failure);
 
@@ -121,8 +121,7 @@ struct destination_ops {
 
         /* `baton check`: read-only, makes nothing. A destination that does not exist yet is fine if
          * it could be made (directory there and writable). */
-        int (*check)(const struct destination_config *config, char **ret_note,
-                     struct failure *ret_failure);
+        int (*check)(const struct destination_config *config, char **ret_note, struct failure *ret_failure);
 };
 
 extern const struct destination_ops *const destination_ops_list[];

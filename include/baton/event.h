@@ -15,16 +15,16 @@ enum value_type { VALUE_NULL = 0, VALUE_INTEGER = 1, VALUE_FLOAT = 2, VALUE_TEXT
 
 struct event_value {
         enum value_type type;
-        uint32_t bytes;              /* TEXT, BLOB: length of data, without a NUL */
+        uint32_t bytes; /* TEXT, BLOB: length of data, without a NUL */
         union {
                 int64_t integer;
                 double real;
-                const void *data;    /* borrowed: from the batch's arena, or the row being read */
+                const void *data; /* borrowed: from the batch's arena, or the row being read */
         };
 };
 
 struct event {
-        uint64_t position;           /* the source's seq; 1 … INT64_MAX */
+        uint64_t position; /* the source's seq; 1 … INT64_MAX */
         struct event_value key, type, at, payload;
 };
 
@@ -49,13 +49,13 @@ struct event_batch {
         size_t event_count, event_capacity;
         uint8_t *arena;
         size_t arena_used_bytes, arena_capacity_bytes;
-        size_t arena_usual_bytes;    /* what clear() goes back to after a large event */
-        uint64_t payload_bytes;      /* sum of event_bytes() */
+        size_t arena_usual_bytes; /* what clear() goes back to after a large event */
+        uint64_t payload_bytes;   /* sum of event_bytes() */
 };
 
 int event_batch_init(struct event_batch *batch, size_t event_capacity, size_t arena_bytes);
-void event_batch_clear(struct event_batch *batch);   /* empties, keeps memory */
-void event_batch_done(struct event_batch *batch);    /* frees; NULL and zeroed are accepted */
+void event_batch_clear(struct event_batch *batch); /* empties, keeps memory */
+void event_batch_done(struct event_batch *batch);  /* frees; NULL and zeroed are accepted */
 
 /* Appends a deep copy. -E2BIG when count or arena is full and the batch is not empty (the event is
  * left for the next batch); an event larger than the whole arena enters an empty batch alone;

@@ -43,19 +43,19 @@ enum journal_type {
 struct journal; /* opaque: the writer */
 
 struct journal_config {
-        const char *state_directory;   /* STATE */
-        const char *destination;       /* its name */
+        const char *state_directory; /* STATE */
+        const char *destination;     /* its name */
         const uint8_t *instance;
         uint32_t worker_index;
         uint64_t worker_generation;
-        bool synced;                   /* records are synced (file destination) or not */
-        uint64_t rotate_bytes;         /* 0 = default 256 KiB; always at least twice the snapshot */
+        bool synced;           /* records are synced (file destination) or not */
+        uint64_t rotate_bytes; /* 0 = default 256 KiB; always at least twice the snapshot */
 };
 
 /* Makes this worker's journal file (empty snapshot), holds flock(LOCK_EX) on it until closed. */
 int journal_open(const struct journal_config *config, struct journal **ret_journal,
                  struct failure *ret_failure);
-void journal_close(struct journal *journal);                /* removes nothing */
+void journal_close(struct journal *journal); /* removes nothing */
 
 /* Appends one record; if the journal is `synced`, durable (fdatasync into zero-filled space) when it
  * returns 0. Rotates by itself where the file has grown (new file with a snapshot of the latest record
@@ -75,8 +75,8 @@ struct journal_entry {
         struct checkpoint checkpoint;
         enum journal_type type;
         char file_name[64];
-        bool damaged;                  /* a file that holds this session is damaged in the middle */
-        bool file_unreadable;          /* … or its header is, so which sessions it held is unknown */
+        bool damaged;         /* a file that holds this session is damaged in the middle */
+        bool file_unreadable; /* … or its header is, so which sessions it held is unknown */
 };
 /* Reads every journal in STATE/journal/DESTINATION/ (a missing directory is an empty table), each
  * synced first if `sync` (M3 step 2: what is read must be durable). Cheap enough for a takeover: files

@@ -28,17 +28,17 @@ enum option_type {
 struct option {
         const char *key;
         enum option_type type;
-        const char *default_text;    /* NULL: unset */
-        const char *const *choices;  /* OPTION_CHOICE: NULL-terminated */
-        uint64_t minimum, maximum;   /* numbers; maximum 0 = no bound */
-        const char *help;            /* one line */
+        const char *default_text;   /* NULL: unset */
+        const char *const *choices; /* OPTION_CHOICE: NULL-terminated */
+        uint64_t minimum, maximum;  /* numbers; maximum 0 = no bound */
+        const char *help;           /* one line */
 };
 
 /* What one scheme is on one side. Ends of tables: `key == NULL`. */
 struct scheme {
-        const char *name;            /* "sqlite", "file" */
-        const char *example;         /* a complete URL, for messages */
-        const char *guarantee;       /* destinations: "exactly-once" */
+        const char *name;      /* "sqlite", "file" */
+        const char *example;   /* a complete URL, for messages */
+        const char *guarantee; /* destinations: "exactly-once" */
         const struct option *options;
 };
 
@@ -48,8 +48,8 @@ extern const struct scheme *const destination_schemes[];
 
 /* Finds the scheme of a parsed URL and checks path, every key and every value against its table.
  * 0 and *ret_scheme; -EINVAL and a sentence (unknown scheme or key: the nearest valid one is named). */
-int option_check(const struct scheme *const *schemes, const struct url *url,
-                 const struct scheme **ret_scheme, struct failure *ret_failure);
+int option_check(const struct scheme *const *schemes, const struct url *url, const struct scheme **ret_scheme,
+                 struct failure *ret_failure);
 
 /* Values, after option_check() succeeded; the default where the URL says nothing.
  * Asserts that the key is in the table with that type. */

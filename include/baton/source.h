@@ -21,22 +21,22 @@ struct source; /* opaque; each implementation has its own */
 enum clean_up { CLEAN_KEEP = 0, CLEAN_DELETE, CLEAN_MARK };
 
 struct source_config {
-        const char *name;                /* the source's name; borrowed for the call of open() */
-        const struct url *url;           /* already passed option_check(); borrowed likewise */
+        const char *name;      /* the source's name; borrowed for the call of open() */
+        const struct url *url; /* already passed option_check(); borrowed likewise */
         const struct scheme *scheme;
 };
 
 struct batch_limits {
         uint32_t rows;
         uint64_t bytes;
-        uint64_t deadline_usec;          /* CLOCK_MONOTONIC; stop reading after it */
+        uint64_t deadline_usec; /* CLOCK_MONOTONIC; stop reading after it */
 };
 
-#define LAG_UNKNOWN UINT64_MAX           /* unknown is never shown as zero */
+#define LAG_UNKNOWN UINT64_MAX /* unknown is never shown as zero */
 struct source_lag {
-        uint64_t events;                 /* positions not yet moved (gaps in seq count); LAG_UNKNOWN */
-        uint64_t bytes;                  /* estimate; LAG_UNKNOWN */
-        uint64_t oldest_realtime_usec;   /* `at` of the oldest waiting event where it can be read
+        uint64_t events;               /* positions not yet moved (gaps in seq count); LAG_UNKNOWN */
+        uint64_t bytes;                /* estimate; LAG_UNKNOWN */
+        uint64_t oldest_realtime_usec; /* `at` of the oldest waiting event where it can be read
                                           * (ISO 8601 text, or seconds/ms/us since 1970), else LAG_UNKNOWN */
 };
 
@@ -45,7 +45,7 @@ struct source_lag {
 #define SOURCE_WATCH_FILES 4
 struct source_watch {
         char directory[URL_BYTES];
-        char file_names[SOURCE_WATCH_FILES][256];   /* "" = unused */
+        char file_names[SOURCE_WATCH_FILES][256]; /* "" = unused */
 };
 
 struct source_ops {
@@ -54,7 +54,7 @@ struct source_ops {
         /* Opens read-only and checks table and columns. Makes no file. *ret_source: source_close(). */
         int (*open)(const struct source_config *config, struct source **ret_source,
                     struct failure *ret_failure);
-        void (*close)(struct source *source);              /* NULL is accepted */
+        void (*close)(struct source *source); /* NULL is accepted */
 
         /* What identifies the source (M4), e.g. "ino=4711;btime=1700000000.123". */
         int (*identity)(struct source *source, char ret_identity[IDENTITY_BYTES],
@@ -68,8 +68,7 @@ struct source_ops {
         int (*range)(struct source *source, uint64_t *ret_first, uint64_t *ret_last,
                      struct failure *ret_failure);
         /* True if an event with a higher position than `after` is visible. Cheap. */
-        int (*has_more)(struct source *source, uint64_t after, bool *ret_more,
-                        struct failure *ret_failure);
+        int (*has_more)(struct source *source, uint64_t after, bool *ret_more, struct failure *ret_failure);
         /* Appends events after `after`, in order, within the limits (one event larger than
          * limits->bytes comes alone). *ret_more: there is more behind the batch. */
         int (*fetch)(struct source *source, uint64_t after, const struct batch_limits *limits,
