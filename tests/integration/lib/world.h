@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One installation of Baton in a temporary directory: its files, its processes, what its segment says.
+ *
+ * Every wait is for a predicate and is bounded (WAIT_SECONDS); what does not come in time fails the test
+ * with the state of everything: `baton status`, the tails of all logs. world_end() leaves no process and
+ * no file behind, also after a failure. Must not touch: a segment that it could write (it maps read-only). */
+#pragma once
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/macro.h"
+#include "shm/segment.h"
+#include "shm/words.h"
+
+#define WAIT_SECONDS 30
+#define WORLD_OUTBOX_MAX 16
+#define WORLD_PATH_BYTES 512
+
+struct world_outbox {
+        char name[64], file[WORLD_PATH_BYTES];
+        bool has_ledger;               /* table `ledger` beside the outbox: for sources that are cleaned */
+};
+
+struct world {
+        char directory[WORLD_PATH_BYTES], state[WORLD_PATH_BYTES], runtime[WORLD_PATH_BYTES],
+                config[WORLD_PATH_BYTES], bin[WORLD_PATH_BYTES];
+        struct world_outbox outboxes[WORLD_OUTBOX_MAX];
+        size_t outbox_count;
+        pid_t batond;                  /* 0: none that we know of */
+        unsigned batond_starts;
+        struct segment *segment;
+        uint64_t segment_inode;
+        char output[65536];            /* of the last command */
+        bool keeps_files;              /* $BATON_TEST_KEEP */
+};
+
+/* What a failure does; tests set it to Criterion's, benches leave it (message, clean up, exit 1). */
+extern void (*world_failed)(const char *message);
+_noreturn_ void world_fail(struct world *world, const char *format, ...) _printf_(2, 3);
+
+/* world.c: the whole of it. */
+void world_begin(struct world *world);
+void world_end(struct world *world);
+/* Replaces the configuration file. "%D" in the text is the world's directory. */
+void world_config(struct world *world, const char *text);
+/* Makes DIRECTORY/NAME.db by `baton outbox create`, and knows it from then on. */
+void world_outbox(struct world *world, const char *name);
+void world_outbox_cleaned(struct world *world, const char *name); /* with a ledger */
+/* [baton] and [destination d] (sqlite:%D/d.db) with `workers`, and one source for each outbox. */
+void world_config_standard(struct world *world, unsigned workers, const char *destination_lines);
+const char *world_path(const struct world *world, const char *name); /* DIRECTORY/name; four at a time */
+
+/* process.c: commands and daemons. */
+/* Runs BIN/program, waits; stdout and stderr are in world->output. Exit status, or 128 + signal. */
+int world_run(struct world *world, const char *program, ...) __attribute__((sentinel));
+int world_run_list(struct world *world, char **argv);  /* ends with NULL */
+#define baton(world, ...) world_run(world, "baton", __VA_ARGS__, NULL)
+void world_start(struct world *world);                 /* batond; returns when its segment stands */
+pid_t world_start_unwaited(struct world *world, const char *config);
+/* SIGTERM; returns its exit status (128 + signal), all workers are gone. */
+int world_stop(struct world *world);
+void world_kill_batond(struct world *world);           /* SIGKILL, reaped */
+/* Through a pidfd; returns at once, or when the process is gone. */
+void kill_process(pid_t pid, int signal_number);
+void kill_and_wait(pid_t pid, int signal_number);
+bool process_is_alive(pid_t pid);
+/* Every process with our --state directory in its command line. */
+size_t world_processes(const struct world *world, pid_t *ret_pids, size_t count);
+void world_reap(void);                                  /* children that ended (subreaper) */
+int wait_exit(pid_t pid);                               /* exit status or 128 + signal; bounded */
+
+/* watch.c: what the segment says. All are 0, false or "" where there is none. */
+struct segment *world_segment(struct world *world);
+uint32_t session_slot(struct world *world, const char *session);       /* LAYOUT_NONE */
+bool session_status(struct world *world, const char *session, struct session_status *ret_status);
+uint64_t session_position(struct world *world, const char *session);
+uint64_t session_epoch(struct world *world, const char *session);
+bool session_is(struct world *world, const char *session, enum session_phase phase);
+const char *session_reason(struct world *world, const char *session);
+pid_t session_owner(struct world *world, const char *session);
+uint32_t live_workers(struct world *world, const char *destination, pid_t *ret_pids, uint32_t count);
+pid_t worker_of(struct world *world, const char *destination, uint32_t number); /* the n-th live one */
+bool worker_in_transaction(struct world *world, pid_t pid);
+pid_t any_in_transaction(struct world *world);          /* 0: nobody is */
+bool all_owned_by_live(struct world *world);
+uint64_t takeover_count(struct world *world, const char *destination);
+
+uint64_t wait_begin(void);
+void wait_step(struct world *world, uint64_t since, const char *what, const char *file, int line);
+#define WAIT_UNTIL(world, condition)                                                                         \
+        do {                                                                                                 \
+                uint64_t _since = wait_begin();                                                              \
+                while (!(condition))                                                                         \
+                        wait_step(world, _since, #condition, __FILE__, __LINE__);                            \
+        } while (0)
+void world_dump(struct world *world);                   /* status, logs: to stderr */
+
+/* check.c: the judge. */
+void check_final(struct world *world);                  /* sqlite:%D/d.db against all outboxes */
+void check_live(struct world *world);
+void check_destination(struct world *world, const char *destination, const char *mode);
+bool check_says(struct world *world, const char *destination, const char *mode); /* true: good */
