@@ -17,7 +17,7 @@
 /* clang-format off */
 static const char *const clean_up_choices[] = { "keep", "delete", "mark", NULL };
 
-static const struct option sqlite_source_options[] = {
+static const struct scheme_option sqlite_source_options[] = {
         { .key = "table", .type = OPTION_IDENTIFIER, .default_text = "outbox",
           .help = "the outbox table" },
         { .key = "seq", .type = OPTION_IDENTIFIER, .default_text = "seq",
@@ -37,13 +37,13 @@ static const struct option sqlite_source_options[] = {
         { .key = NULL },
 };
 
-static const struct option sqlite_destination_options[] = {
+static const struct scheme_option sqlite_destination_options[] = {
         { .key = "table", .type = OPTION_IDENTIFIER, .default_text = "baton_events",
           .help = "the table that receives the events; made if missing" },
         { .key = NULL },
 };
 
-static const struct option file_destination_options[] = {
+static const struct scheme_option file_destination_options[] = {
         { .key = "rotate-size", .type = OPTION_BYTES, .default_text = "0",
           .help = "begin a new file when this one is larger; 0 = never" },
         { .key = "rotate-time", .type = OPTION_SPAN, .default_text = "0",
@@ -119,11 +119,11 @@ static const struct scheme *scheme_find(const struct scheme *const *schemes, con
         return NULL;
 }
 
-static const struct option *option_find(const struct scheme *scheme, const char *key,
+static const struct scheme_option *option_find(const struct scheme *scheme, const char *key,
                                         const char *ret_names[NAMES_MAX]) {
         size_t count = 0;
 
-        for (const struct option *option = scheme->options; option->key; option++) {
+        for (const struct scheme_option *option = scheme->options; option->key; option++) {
                 assert(count + 1 < NAMES_MAX);
                 if (strcmp(option->key, key) == 0)
                         return option;
@@ -148,7 +148,7 @@ static int check_path(const struct scheme *scheme, const struct url *url, struct
 }
 
 /* Numbers of all kinds. 0, -EINVAL (not of that shape), -ERANGE. */
-static int parse_number(const struct option *option, const char *text, uint64_t *ret_value) {
+static int parse_number(const struct scheme_option *option, const char *text, uint64_t *ret_value) {
         switch (option->type) {
         case OPTION_BYTES:
                 return text_parse_bytes(text, ret_value);
@@ -160,7 +160,7 @@ static int parse_number(const struct option *option, const char *text, uint64_t 
         }
 }
 
-static int check_number(const struct option *option, const char *text, struct failure *ret_failure) {
+static int check_number(const struct scheme_option *option, const char *text, struct failure *ret_failure) {
         static const char *const shapes[] = {
                 [OPTION_BYTES] = "a size, for example 4M",
                 [OPTION_SPAN] = "a time, for example 50ms or 1h",
@@ -186,7 +186,7 @@ static int check_number(const struct option *option, const char *text, struct fa
         return 0;
 }
 
-static int check_value(const struct option *option, const char *text, struct failure *ret_failure) {
+static int check_value(const struct scheme_option *option, const char *text, struct failure *ret_failure) {
         char what[64];
         bool flag;
 
@@ -234,7 +234,7 @@ int option_check(const struct scheme *const *schemes, const struct url *url, con
         if (r < 0)
                 return r;
         for (size_t i = 0; i < url->option_count; i++) {
-                const struct option *option = option_find(scheme, url->options[i].key, names);
+                const struct scheme_option *option = option_find(scheme, url->options[i].key, names);
                 char what[64];
 
                 if (!option) {
@@ -251,10 +251,10 @@ int option_check(const struct scheme *const *schemes, const struct url *url, con
 
 /* ---- values ---------------------------------------------------------------------------------- */
 /* The text of an option that must be in the table: a key that is not is our own mistake. */
-static const struct option *option_value(const struct scheme *scheme, const struct url *url, const char *key,
+static const struct scheme_option *option_value(const struct scheme *scheme, const struct url *url, const char *key,
                                          const char **ret_text) {
         const char *names[NAMES_MAX];
-        const struct option *option;
+        const struct scheme_option *option;
         const char *text;
 
         assert(scheme);
@@ -270,7 +270,7 @@ static const struct option *option_value(const struct scheme *scheme, const stru
 
 const char *option_text(const struct scheme *scheme, const struct url *url, const char *key) {
         const char *text;
-        const struct option *option = option_value(scheme, url, key, &text);
+        const struct scheme_option *option = option_value(scheme, url, key, &text);
 
         assert(option->type == OPTION_TEXT || option->type == OPTION_IDENTIFIER ||
                option->type == OPTION_CHOICE);
@@ -279,7 +279,7 @@ const char *option_text(const struct scheme *scheme, const struct url *url, cons
 
 uint64_t option_number(const struct scheme *scheme, const struct url *url, const char *key) {
         const char *text;
-        const struct option *option = option_value(scheme, url, key, &text);
+        const struct scheme_option *option = option_value(scheme, url, key, &text);
         uint64_t value = 0;
         int r;
 
@@ -292,7 +292,7 @@ uint64_t option_number(const struct scheme *scheme, const struct url *url, const
 
 bool option_bool(const struct scheme *scheme, const struct url *url, const char *key) {
         const char *text;
-        const struct option *option = option_value(scheme, url, key, &text);
+        const struct scheme_option *option = option_value(scheme, url, key, &text);
         bool value = false;
         int r;
 

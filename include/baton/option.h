@@ -25,7 +25,7 @@ enum option_type {
         OPTION_BOOL,
 };
 
-struct option {
+struct scheme_option {
         const char *key;
         enum option_type type;
         const char *default_text;   /* NULL: unset */
@@ -39,7 +39,7 @@ struct scheme {
         const char *name;      /* "sqlite", "file" */
         const char *example;   /* a complete URL, for messages */
         const char *guarantee; /* destinations: "exactly-once" */
-        const struct option *options;
+        const struct scheme_option *options;
 };
 
 /* The schemes that exist; NULL-terminated. Defined in base/option.c, data only. */
