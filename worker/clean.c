@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Clean-up at the source, after the durable commit: bounded, never in the way of the movement, and only
+ * up to what every destination of the source holds durably (M14). A sibling that does not say its
+ * position holds the clean-up. Must not touch: rows at or above the smallest checkpoint but to mark them. */
+#include "base/clock.h"
+#include "worker/session.h"
+
+#define CLEAN_ROWS 2000u
+#define SIBLINGS_MAX LAYOUT_POOL_COUNT_MAX
+
+/* The smallest durable position over all sessions of the source; false where one is unknown. The ring
+ * is the supervisor's words: bounded, and a ring that does not close says unknown (P1). */
+static bool durable_minimum(const struct session *session, uint64_t *ret_position) {
+        const struct segment *segment = session->worker->segment;
+        uint64_t minimum = session->checkpoint.position;
+        uint32_t slot_index = session->entry->config.sibling_slot;
+
+        for (uint32_t steps = 0; slot_index != session->slot_index; steps++) {
+                struct session_config config;
+                uint64_t position;
+
+                if (steps >= SIBLINGS_MAX || slot_index >= segment->slot_count)
+                        return false;
+                if (session_durable_get(segment, slot_index, &position) < 0)
+                        return false;
+                if (session_config_read(segment, slot_index, &config) < 0)
+                        return false;
+                minimum = MIN_OF(minimum, position);
+                slot_index = config.sibling_slot;
+        }
+        *ret_position = minimum;
+        return true;
+}
+
+void clean_run(struct session *session) {
+        struct failure failure = {0};
+        uint64_t position;
+        bool more = false;
+
+        if (!session->source || !session->claimed || latch_is_set(session->worker) ||
+            session->entry->ops->clean_up(session->source) == CLEAN_KEEP)
+                return;
+        if (!durable_minimum(session, &position) || position == 0) {
+                session->clean_pending = true;
+                return;
+        }
+        /* The application holds its lock, or its disk is full: later. It never stops the movement. */
+        if (session->entry->ops->clean(session->source, position, CLEAN_ROWS, &more, &failure) < 0)
+                more = true;
+        session->clean_pending = more || position < session->checkpoint.position;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* M7: a failed sync is never retried on the same file. It latches the destination in the segment and
+ * in STATE/latch-DESTINATION, so that neither another worker nor a restart forgets it; before any
+ * source is cleaned, the uncertain bytes are written again to a new place and synced.
+ * We die here: the latch file stands, the next worker of the pool begins with latch_clear(). */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "worker/session.h"
+
+static struct layout_pool *pool_of(const struct worker *worker) {
+        return &worker->segment->pools[worker->pool_index];
+}
+
+static void latch_name(const struct worker *worker, char *ret_name, size_t bytes) {
+        (void) snprintf(ret_name, bytes, "latch-%s", worker->settings.name);
+}
+
+bool latch_is_set(const struct worker *worker) {
+        return atomic_load(&pool_of(worker)->latched) != 0;
+}
+
+void latch_set(struct worker *worker, const struct failure *failure) {
+        const struct log_fields fields = {.destination = worker->settings.name, .reason = failure->text};
+        _cleanup_fd_ int directory = open(worker->directories.state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        char name[NAME_BYTES + 8];
+        int r;
+
+        atomic_store(&pool_of(worker)->latched, 1);
+        latch_name(worker, name, sizeof(name));
+        r = directory < 0 ? -errno : file_replace_text(directory, name, failure->text, 0640);
+        log_line(LOG_ERR, &fields,
+                 "a sync failed: %s. Destination %s is latched; nothing is cleaned at a source until its bytes are "
+                 "written anew and synced%s",
+                 failure->text, worker->settings.name,
+                 r < 0 ? " (and the latch could not be written to the state directory)" : "");
+}
+
+/* At start: what a worker before us left latched. */
+static bool latch_stands_on_disk(const struct worker *worker, int directory) {
+        char name[NAME_BYTES + 8];
+
+        latch_name(worker, name, sizeof(name));
+        return faccessat(directory, name, F_OK, 0) == 0;
+}
+
+void latch_restore(struct worker *worker) {
+        _cleanup_fd_ int directory = open(worker->directories.state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (directory >= 0 && latch_stands_on_disk(worker, directory))
+                atomic_store(&pool_of(worker)->latched, 1);
+}
+
+int latch_clear(struct worker *worker, struct failure *ret_failure) {
+        _cleanup_fd_ int directory = open(worker->directories.state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        char name[NAME_BYTES + 8];
+        int r;
+
+        assert(worker->destination);
+        r = worker->destination_ops->resync(worker->destination, ret_failure);
+        if (r < 0)
+                return r;
+        r = journal_renew(worker->journal, ret_failure);
+        if (r < 0)
+                return r;
+        latch_name(worker, name, sizeof(name));
+        if (directory >= 0) {
+                (void) unlinkat(directory, name, 0);
+                (void) dir_sync(directory);
+        }
+        atomic_store(&pool_of(worker)->latched, 0);
+        log_line(LOG_NOTICE, &(struct log_fields) {.destination = worker->settings.name},
+                 "destination %s: written anew and synced, the latch is off", worker->settings.name);
+        return 0;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A slot changed: the mover reads it and does what it says: takes it, gives it up, reads its
+ * configuration again, obeys an `adopt`. Every word of it is input (P1); ownership is S2's. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "shm/life.h"
+#include "shm/slot.h"
+#include "worker/session.h"
+
+/* The parsed configuration: from the roster, or read at once where the roster is older. */
+static struct roster_entry *entry_of(struct worker *worker, uint32_t slot_index) {
+        struct roster_entry *entry = roster_get(&worker->roster, slot_index);
+
+        if (entry && entry->config.sequence == atomic_load(&worker->segment->configs[slot_index].sequence))
+                return entry;
+        roster_unref(entry);
+        if (roster_read(worker->segment, slot_index, &entry) < 0)
+                return NULL; /* being written; the supervisor rings when it is whole */
+        return entry;
+}
+
+static void session_begin(struct worker *worker, uint32_t slot_index, uint64_t epoch) {
+        struct roster_entry *entry;
+        struct session *session;
+
+        entry = entry_of(worker, slot_index);
+        if (!entry)
+                return; /* owned, not run yet: the sweep comes back */
+        if (session_new(worker, slot_index, epoch, entry, &session) < 0) {
+                roster_unref(entry);
+                return;
+        }
+        if (!entry->scheme) {
+                report_failure(session, &entry->failure, true);
+                return;
+        }
+        session_set_ready(session);
+}
+
+/* Where the slot should go, or 0 to stay: a different worker that lives. */
+static uint64_t other_owner(const struct worker *worker, const struct slot_view *view) {
+        if (view->assigned_ref == 0 || view->assigned_ref == worker->ref)
+                return 0;
+        return life_is_live(worker->segment, view->assigned_ref) ? view->assigned_ref : 0;
+}
+
+/* `baton adopt`: the counter in the slot passed what this session has answered (M4). */
+static void obey_adopt(struct session *session, const struct slot_view *view) {
+        if (view->adopt_request <= session->adopt_done)
+                return;
+        session->adopt_done = view->adopt_request;
+        session->adopting = true;
+        session->failure = (struct failure) {0};
+        retry_clear(&session->retry);
+        fault_forget(session);
+        session_close_source(session);
+        session_unclaim(session);
+        session_set_ready(session);
+}
+
+static void session_look(struct session *session, const struct slot_view *view) {
+        struct worker *worker = session->worker;
+        uint64_t to_ref;
+
+        if (view->owner_ref != worker->ref || view->epoch != session->epoch) {
+                session_free(session); /* someone proved us dead, or raised it: not ours */
+                return;
+        }
+        if (!view->wanted) {
+                session_hand_over(session, 0);
+                return;
+        }
+        to_ref = other_owner(worker, view);
+        if (to_ref != 0) {
+                session_hand_over(session, to_ref);
+                return;
+        }
+        if (session->entry->config.sequence != atomic_load(&worker->segment->configs[session->slot_index].sequence)) {
+                uint64_t epoch = session->epoch;
+                uint32_t slot_index = session->slot_index;
+
+                session_free(session); /* the slot stays ours; the session begins anew */
+                session_begin(worker, slot_index, epoch);
+                return;
+        }
+        obey_adopt(session, view);
+}
+
+static void adopt_baseline(struct worker *worker, uint32_t slot_index, const struct slot_view *view) {
+        struct session *session = worker->by_slot[slot_index];
+        struct session_status status;
+
+        if (!session)
+                return;
+        /* Requests that an owner before us answered are not obeyed twice. */
+        if (session_status_read(worker->segment, slot_index, &status) == 0)
+                session->adopt_done = MIN_OF(status.adopt_done, view->adopt_request);
+        else
+                session->adopt_done = view->adopt_request;
+}
+
+void look_at_slot(struct worker *worker, uint32_t slot_index) {
+        struct session *session;
+        struct slot_view view;
+        uint64_t epoch;
+
+        assert(slot_index < worker->segment->slot_count);
+        session = worker->by_slot[slot_index];
+        if (slot_read(worker->segment, slot_index, &view) < 0 || view.quarantined) {
+                if (session)
+                        session_free(session);
+                return;
+        }
+        if (session) {
+                session_look(session, &view);
+                return;
+        }
+        if (view.owner_ref == worker->ref) { /* a takeover or a hand-over gave it to us */
+                session_begin(worker, slot_index, view.epoch);
+                adopt_baseline(worker, slot_index, &view);
+                return;
+        }
+        if (view.state != SLOT_ORPHAN || !view.wanted || view.pool_index != worker->pool_index ||
+            atomic_load(&worker->draining) != DRAIN_NO)
+                return;
+        if (slot_take(worker->segment, slot_index, worker->ref, &epoch) < 0)
+                return; /* another took it, or it is not meant for us */
+        session_begin(worker, slot_index, epoch);
+        adopt_baseline(worker, slot_index, &view);
+        worker_notify_supervisor(worker);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* baton-worker: one destination, one process (P3). Started by the supervisor with fork + exec (P2);
+ * enters itself in the worker table, moves, and leaves when it is told to. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <urcu/urcu-memb.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "shm/doorbell.h"
+#include "shm/life.h"
+#include "worker/session.h"
+
+#define EXIT_TRY_AGAIN 75 /* the segment is condemned or gone: a new worker finds the new one */
+
+struct arguments {
+        struct directories directories;
+        uint32_t pool_index;
+};
+
+static int usage(const char *why) {
+        (void) fprintf(stderr,
+                       "baton-worker: %s\n"
+                       "usage: baton-worker --state DIR --runtime DIR --pool INDEX\n"
+                       "It is started by the supervisor (baton run), not by hand.\n",
+                       why);
+        return -EINVAL;
+}
+
+static int arguments_parse(int argc, char *argv[], struct arguments *ret_arguments) {
+        static const struct option options[] = {{"state", required_argument, NULL, 's'},
+                                                {"runtime", required_argument, NULL, 'r'},
+                                                {"pool", required_argument, NULL, 'p'},
+                                                {NULL, 0, NULL, 0}};
+        const char *state = NULL, *runtime = NULL;
+        uint64_t pool = UINT64_MAX;
+        struct failure failure;
+        int c;
+
+        while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0)
+                switch (c) {
+                case 's':
+                        state = optarg;
+                        break;
+                case 'r':
+                        runtime = optarg;
+                        break;
+                case 'p':
+                        if (text_parse_u64(optarg, &pool) < 0 || pool >= LAYOUT_POOL_COUNT_MAX)
+                                return usage("--pool is no index of a pool");
+                        break;
+                default:
+                        return usage("unknown option");
+                }
+        if (pool == UINT64_MAX || optind != argc)
+                return usage("--pool is missing, or there is an argument too many");
+        if (directories_resolve(state, runtime, &ret_arguments->directories, &failure) < 0)
+                return usage(failure.text);
+        ret_arguments->pool_index = (uint32_t) pool;
+        return 0;
+}
+
+static int threads_start(struct worker *worker, struct failure *ret_failure) {
+        int r;
+
+        r = -pthread_create(&worker->takeover_thread, NULL, takeover_thread_main, worker);
+        if (r >= 0)
+                r = -pthread_create(&worker->control_thread, NULL, control_thread_main, worker);
+        if (r < 0)
+                return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "cannot start a thread: %s", strerror(-r));
+        return confine(ret_failure);
+}
+
+static void threads_stop(struct worker *worker) {
+        atomic_store(&worker->leaving, 1);
+        doorbell_ring(worker->segment, worker->ref);
+        worker_wake_control(worker);
+        (void) pthread_join(worker->takeover_thread, NULL);
+        (void) pthread_join(worker->control_thread, NULL);
+        roster_free(&worker->roster);
+}
+
+/* The mover is this thread: it locks the life mutex in life_enter() and holds it to the end (S1). */
+static int work(struct worker *worker, struct failure *ret_failure) {
+        int r;
+
+        r = life_enter(worker->segment, worker->pool_index, &worker->ref, ret_failure);
+        if (r < 0)
+                return r;
+        fault_note_clear(worker);
+        r = signals_install(worker);
+        if (r < 0)
+                return failure_set(ret_failure, r, FAILURE_STOP, "cannot install signal handlers: %s", strerror(-r));
+        (void) target_open(worker, &worker->destination_failure); /* warm (S8); pass.c tries again and tells */
+        urcu_memb_register_thread();
+        r = threads_start(worker, ret_failure);
+        if (r < 0)
+                return r; /* the process ends: its death is the news, nothing is owned yet */
+        worker_notify_supervisor(worker);
+        r = mover_run(worker);
+        if (r < 0)
+                return failure_set(ret_failure, r, FAILURE_STOP,
+                                   "the segment is condemned (a shared lock was lost): this worker leaves it as it is; "
+                                   "the supervisor makes a new one");
+        urcu_memb_unregister_thread();
+        target_close(worker);
+        journal_close(TAKE(worker->journal));
+        threads_stop(worker);
+        life_leave(worker->segment, worker->ref);
+        worker_notify_supervisor(worker);
+        return 0;
+}
+
+int main(int argc, char *argv[]) {
+        static struct worker worker; /* static: the fault handler reads it */
+        struct arguments arguments = {0};
+        struct failure failure = {0};
+        int r;
+
+        log_init("baton-worker");
+        if (arguments_parse(argc, argv, &arguments) < 0)
+                return 2;
+        r = worker_open(&worker, &arguments.directories, arguments.pool_index, &failure);
+        if (r >= 0) {
+                confine_resources(worker.settings.cores);
+                r = work(&worker, &failure);
+        }
+        if (r < 0) {
+                log_line(LOG_ERR, NULL, "%s", failure.text);
+                return r == -ESTALE || r == -ENOENT ? EXIT_TRY_AGAIN : EXIT_FAILURE;
+        }
+        worker_done(&worker);
+        return EXIT_SUCCESS;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Does the source have something (M9)? A wake that finds nothing is looked at again after 0.1, 0.2,
+ * 0.4 … 50 ms, until something is found or the files have been quiet for a second: a SQLite writer
+ * raises its inotify event before its commit is visible. The safety poll compares stat() alone.
+ * Must not touch: the destination. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "worker/session.h"
+
+#define RECHECK_FIRST_USEC 100u
+#define RECHECK_LAST_USEC (50 * USEC_PER_MSEC)
+#define QUIET_USEC (1 * USEC_PER_SEC)
+#define SWEEP_USEC (15 * USEC_PER_SEC)
+
+static bool is_held(const struct session *session) {
+        return session->status.phase == SESSION_STOPPED;
+}
+
+void news_from_source(struct session *session, void *context) {
+        (void) context;
+
+        session->news_usec = clock_usec();
+        if (is_held(session))
+                return;
+        session->recheck_delay_usec = RECHECK_FIRST_USEC;
+        session->recheck_at_usec = 0;
+        if (session->status.phase == SESSION_WAITING && session->blames_source)
+                retry_clear(&session->retry); /* it was the source that was missing: look now */
+        if (session->retry.at_usec == 0)
+                session_set_ready(session);
+}
+
+static void recheck_later(struct session *session, uint64_t now_usec) {
+        if (session->recheck_delay_usec == 0 || now_usec - session->news_usec > QUIET_USEC) {
+                session->recheck_at_usec = 0;
+                session->recheck_delay_usec = 0;
+                return;
+        }
+        session->recheck_at_usec = now_usec + session->recheck_delay_usec;
+        session->recheck_delay_usec = MIN_OF(session->recheck_delay_usec * 2, (uint64_t) RECHECK_LAST_USEC);
+}
+
+/* Nothing behind the checkpoint: is it still the table that we know? An emptied one, or one that starts
+ * again at 1, must not be taken for quiet (M4). */
+static int look_behind(struct session *session, bool *ret_doubt, struct failure *ret_failure) {
+        uint64_t first, last;
+        int r;
+
+        r = session->entry->ops->range(session->source, &first, &last, ret_failure);
+        if (r < 0)
+                return r;
+        *ret_doubt = last < session->checkpoint.position &&
+                     (session->checkpoint.anchor != 0 || last != 0);
+        return 0;
+}
+
+bool news_check(struct session *session, struct failure *ret_failure) {
+        uint64_t now_usec;
+        bool more = false, doubt = false;
+
+        assert(session->source);
+        assert(session->claimed);
+
+        session->blames_source = true;
+        if (session->entry->ops->has_more(session->source, session->checkpoint.position, &more, ret_failure) < 0)
+                return false;
+        if (more) {
+                session->recheck_at_usec = 0;
+                return true;
+        }
+        if (look_behind(session, &doubt, ret_failure) < 0)
+                return false;
+        if (doubt) {
+                session->verified = false; /* the batch compares, and says what is wrong */
+                return true;
+        }
+        session->blames_source = false;
+        now_usec = clock_usec();
+        recheck_later(session, now_usec);
+        return false;
+}
+
+/* One look at every session: what inotify could not tell (S12: a lost hint costs a poll). */
+void news_sweep(struct worker *worker, uint64_t now_usec) {
+        if (now_usec < worker->sweep_at_usec)
+                return;
+        worker->sweep_at_usec = now_usec + SWEEP_USEC;
+        for (struct session *session = worker->sessions; session; session = session->next) {
+                uint64_t fingerprint;
+
+                if (is_held(session) || session->retry.at_usec != 0)
+                        continue;
+                fingerprint = wake_fingerprint(&session->watches.paths);
+                if (fingerprint == session->fingerprint && session->claimed)
+                        continue;
+                session->fingerprint = fingerprint;
+                session_set_ready(session);
+        }
+}
+
+/* Puts sessions whose time has come into the queue; returns when the next one comes. */
+uint64_t news_deadline(struct worker *worker, uint64_t now_usec) {
+        uint64_t deadline_usec = worker->sweep_at_usec;
+
+        for (struct session *session = worker->sessions; session; session = session->next) {
+                uint64_t at_usec = session->retry.at_usec != 0 ? session->retry.at_usec : session->recheck_at_usec;
+
+                if (at_usec == 0 || is_held(session))
+                        continue;
+                if (at_usec > now_usec) {
+                        deadline_usec = MIN_OF(deadline_usec, at_usec);
+                        continue;
+                }
+                session->retry.at_usec = session->recheck_at_usec = 0;
+                session_set_ready(session);
+        }
+        return deadline_usec;
+}

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One transaction of the pool: the sessions that are ready together share it, each under its own
+ * savepoint; commit; then, and only then, journal, status and clean-up.
+ * Must not touch: a session's checkpoint (batch.c). */
+#include <errno.h>
+#include <string.h>
+
+#include "base/crash.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "shm/turn.h"
+#include "worker/session.h"
+
+#define PASS_SESSIONS 64u
+#define SOURCE_BUDGET 64u
+
+struct pass {
+        struct worker *worker;
+        struct session *sessions[PASS_SESSIONS];
+        size_t count;
+};
+
+static struct session *ready_take(struct worker *worker) {
+        struct session *session = worker->ready_first;
+
+        if (!session)
+                return NULL;
+        worker->ready_first = session->ready_next;
+        if (!worker->ready_first)
+                worker->ready_last = NULL;
+        session->ready_next = NULL;
+        session->is_ready = false;
+        return session;
+}
+
+static void transaction_mark(struct worker *worker, uint64_t since_usec) {
+        atomic_store_explicit(&worker_record(worker)->transaction_since_usec, since_usec, memory_order_relaxed);
+}
+
+/* S8: of sources, the most recently active ones stay open. */
+static void trim_sources(struct worker *worker) {
+        while (worker->open_source_count > SOURCE_BUDGET) {
+                struct session *oldest = NULL;
+
+                for (struct session *session = worker->sessions; session; session = session->next)
+                        if (session->source && !session->is_ready &&
+                            (!oldest || session->active_usec < oldest->active_usec))
+                                oldest = session;
+                if (!oldest)
+                        return;
+                session_close_source(oldest);
+        }
+}
+
+static void choose(struct pass *pass) {
+        struct worker *worker = pass->worker;
+        uint64_t now_usec = clock_usec();
+        struct session *session;
+
+        worker_phase(worker, PHASE_READING);
+        for (size_t looks = 0; looks < 2 * PASS_SESSIONS && pass->count < PASS_SESSIONS; looks++) {
+                session = ready_take(worker);
+                if (!session)
+                        break;
+                (void) worker_pulse(worker);
+                if (batch_prepare(session, now_usec))
+                        pass->sessions[pass->count++] = session;
+        }
+}
+
+/* M2, M3: what the journals know, before the first claim. */
+static int journals_load(struct pass *pass, struct failure *ret_failure) {
+        struct worker *worker = pass->worker;
+
+        for (size_t i = 0; i < pass->count; i++)
+                if (!pass->sessions[i]->claimed)
+                        return journal_table_load(
+                                worker->directories.state, worker->settings.name, worker->instance,
+                                !(worker->destination_ops->flags & DESTINATION_TRANSACTIONAL),
+                                &worker->journal_table, ret_failure);
+        return 0;
+}
+
+static int transaction_begin(struct worker *worker, struct failure *ret_failure) {
+        int r;
+
+        if (worker->destination_ops->flags & DESTINATION_ONE_WRITER) {
+                worker_phase(worker, PHASE_WAITING);
+                r = turn_take(worker->segment, worker->pool_index, worker->ref, worker_pulse, worker);
+                if (r < 0)
+                        return failure_set(ret_failure, r, FAILURE_UNAVAILABLE,
+                                           "the turn at destination %s was not to be had: %s", worker->settings.name,
+                                           strerror(-r));
+                worker->turn_held = true;
+        }
+        worker_phase(worker, PHASE_WRITING);
+        r = worker->destination_ops->begin(worker->destination, ret_failure);
+        if (r < 0)
+                return r;
+        transaction_mark(worker, clock_usec());
+        return 0;
+}
+
+static void transaction_over(struct worker *worker) {
+        transaction_mark(worker, 0);
+        fault_note_clear(worker);
+        if (worker->turn_held)
+                turn_give(worker->segment, worker->pool_index, worker->ref);
+        worker->turn_held = false;
+}
+
+static void transaction_void(struct pass *pass, const struct failure *failure) {
+        struct worker *worker = pass->worker;
+        bool is_draining = atomic_load(&worker->draining) != DRAIN_NO;
+
+        for (size_t i = 0; i < pass->count; i++)
+                if (pass->sessions[i] && pass->sessions[i]->in_transaction)
+                        worker->destination_ops->session_rollback(pass->sessions[i]->target);
+        worker->destination_ops->rollback(worker->destination);
+        transaction_over(worker);
+        for (size_t i = 0; i < pass->count; i++) {
+                if (!pass->sessions[i])
+                        continue;
+                if (is_draining) /* cut short by ourselves: nothing to tell */
+                        pass->sessions[i]->in_transaction = false;
+                else
+                        batch_failed(pass->sessions[i], failure);
+        }
+        if (failure->kind == FAILURE_SYNC) {
+                latch_set(worker, failure);
+                target_close(worker);
+        }
+}
+
+static int run_batches(struct pass *pass, struct failure *ret_failure) {
+        struct worker *worker = pass->worker;
+        struct batch_limits limits = {.rows = worker->settings.batch_rows,
+                                      .bytes = worker->settings.batch_bytes,
+                                      .deadline_usec = clock_usec() + worker->settings.batch_usec};
+        bool changed = false;
+
+        for (size_t i = 0; i < pass->count; i++) {
+                struct session *session = pass->sessions[i];
+
+                (void) worker_pulse(worker);
+                if (i > 0 && session->claimed && clock_usec() >= limits.deadline_usec) {
+                        session_set_ready(session); /* the next transaction */
+                        pass->sessions[i] = NULL;
+                        continue;
+                }
+                switch (batch_run(session, &limits, ret_failure)) {
+                case BATCH_DONE:
+                        changed = changed || session->changed;
+                        break;
+                case BATCH_FAILED:
+                case BATCH_LOST:
+                        pass->sessions[i] = NULL;
+                        break;
+                case BATCH_POOL_FAILED:
+                        return -EIO;
+                }
+        }
+        return changed;
+}
+
+static void count_commit(struct worker *worker) {
+        struct layout_worker *record = worker_record(worker);
+
+        atomic_store_explicit(&record->commit_count,
+                              atomic_load_explicit(&record->commit_count, memory_order_relaxed) + 1,
+                              memory_order_relaxed);
+}
+
+static void finish(struct pass *pass) {
+        uint64_t now_usec;
+
+        for (size_t i = 0; i < pass->count; i++) {
+                struct session *session = pass->sessions[i];
+
+                if (!session)
+                        continue;
+                if (session->changed)
+                        batch_committed(session);
+                else {
+                        session->in_transaction = false;
+                        session_set_ready(session); /* nothing found inside: look again, or say idle */
+                }
+        }
+        now_usec = clock_usec();
+        for (size_t i = 0; i < pass->count; i++)
+                if (pass->sessions[i])
+                        report_lag(pass->sessions[i], now_usec);
+}
+
+static void pass_commit(struct pass *pass, bool changed) {
+        struct worker *worker = pass->worker;
+        struct failure failure = {0};
+        int r;
+
+        if (!changed) {
+                worker->destination_ops->rollback(worker->destination);
+                transaction_over(worker);
+                finish(pass);
+                return;
+        }
+        worker_phase(worker, PHASE_COMMITTING);
+        CRASH_POINT("worker.K3");
+        r = worker->destination_ops->commit(worker->destination, &failure);
+        if (r < 0) {
+                transaction_void(pass, &failure);
+                return;
+        }
+        transaction_over(worker);
+        count_commit(worker);
+        finish(pass);
+}
+
+/* The destination cannot be used now: every session that is ready says so and waits with it. */
+static void hold_all(struct worker *worker, const struct failure *failure) {
+        struct session *session;
+
+        while ((session = ready_take(worker))) {
+                session->blames_source = false;
+                report_failure(session, failure, false);
+                session->retry.at_usec = MAX_OF(worker->destination_retry.at_usec, clock_usec() + 10 * USEC_PER_MSEC);
+        }
+}
+
+static int destination_ready(struct worker *worker, struct failure *ret_failure) {
+        int r;
+
+        r = target_open(worker, ret_failure);
+        if (r < 0)
+                return r;
+        if (!latch_is_set(worker))
+                return 0;
+        r = latch_clear(worker, ret_failure);
+        if (r < 0) {
+                retry_again(&worker->destination_retry, clock_usec());
+                worker->destination_failure = *ret_failure;
+                target_close(worker);
+        }
+        return r;
+}
+
+void pass_run(struct worker *worker) {
+        struct pass pass = {.worker = worker};
+        struct failure failure = {0};
+        int r;
+
+        if (destination_ready(worker, &failure) < 0) {
+                hold_all(worker, &failure);
+                return;
+        }
+        choose(&pass);
+        if (pass.count == 0)
+                return;
+        r = journals_load(&pass, &failure);
+        if (r >= 0)
+                r = transaction_begin(worker, &failure);
+        if (r < 0) {
+                transaction_void(&pass, &failure);
+                return;
+        }
+        r = run_batches(&pass, &failure);
+        if (r < 0)
+                transaction_void(&pass, &failure);
+        else
+                pass_commit(&pass, r > 0);
+        trim_sources(worker);
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A session of this worker from the slot taken to the slot given back. Between two batches nothing is
+ * open but descriptors (M12). Must not touch: events, other workers' slots. */
+#include "worker/session.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/crash.h"
+#include "base/clock.h"
+#include "shm/slot.h"
+
+static void list_enter(struct session *session) {
+        struct worker *worker = session->worker;
+
+        session->next = worker->sessions;
+        if (session->next)
+                session->next->previous = session;
+        worker->sessions = session;
+        worker->session_count++;
+        assert(!worker->by_slot[session->slot_index]);
+        worker->by_slot[session->slot_index] = session;
+}
+
+static void list_leave(struct session *session) {
+        struct worker *worker = session->worker;
+
+        assert(worker->by_slot[session->slot_index] == session);
+        assert(worker->session_count > 0);
+        if (session->previous)
+                session->previous->next = session->next;
+        else
+                worker->sessions = session->next;
+        if (session->next)
+                session->next->previous = session->previous;
+        worker->session_count--;
+        worker->by_slot[session->slot_index] = NULL;
+}
+
+static void ready_leave(struct session *session) {
+        struct worker *worker = session->worker;
+        struct session *previous = NULL;
+
+        if (!session->is_ready)
+                return;
+        for (struct session **at = &worker->ready_first; *at; previous = *at, at = &(*at)->ready_next)
+                if (*at == session) {
+                        *at = session->ready_next;
+                        if (worker->ready_last == session)
+                                worker->ready_last = previous;
+                        break;
+                }
+        session->is_ready = false;
+        session->ready_next = NULL;
+}
+
+void session_set_ready(struct session *session) {
+        struct worker *worker = session->worker;
+
+        if (session->is_ready)
+                return;
+        session->is_ready = true;
+        session->ready_next = NULL;
+        if (worker->ready_last)
+                worker->ready_last->ready_next = session;
+        else
+                worker->ready_first = session;
+        worker->ready_last = session;
+}
+
+/* Watching needs no open source: an absent file is watched through its directory. */
+static void watch_begin(struct session *session) {
+        const struct source_config config = {
+                .name = session->entry->config.source, .url = &session->entry->url, .scheme = session->entry->scheme};
+        struct source_watch paths;
+        bool complete;
+
+        if (session->entry->ops->watch(&config, &paths, NULL) < 0)
+                return; /* the safety poll carries it */
+        wake_add(&session->worker->wake, session, &paths, &complete);
+        session->fingerprint = wake_fingerprint(&paths);
+}
+
+int session_new(struct worker *worker, uint32_t slot_index, uint64_t epoch, struct roster_entry *entry,
+                struct session **ret_session) {
+        struct session *session;
+
+        assert(worker);
+        assert(entry);
+
+        session = calloc(1, sizeof(*session));
+        if (!session)
+                return -ENOMEM;
+        session->worker = worker;
+        session->slot_index = slot_index;
+        session->epoch = epoch;
+        session->entry = entry;
+        session->active_usec = clock_usec();
+        for (size_t i = 0; i < WAKE_WATCH_COUNT; i++)
+                session->watches.links[i].watch_descriptor = -1;
+        session->status = (struct session_status) {.phase = SESSION_STARTING,
+                                                   .epoch = epoch,
+                                                   .lag_events = LAG_UNKNOWN,
+                                                   .lag_bytes = LAG_UNKNOWN,
+                                                   .oldest_realtime_usec = LAG_UNKNOWN};
+        fault_learn(session);
+        list_enter(session);
+        if (entry->scheme)
+                watch_begin(session);
+        *ret_session = session;
+        return 0;
+}
+
+void session_close_source(struct session *session) {
+        struct worker *worker = session->worker;
+
+        if (session->fused) {
+                worker->destination_ops->fused_close(session->target);
+                session->fused = false;
+                worker->fused_count--;
+        }
+        if (session->source) {
+                session->entry->ops->close(TAKE(session->source));
+                worker->open_source_count--;
+        }
+        session->verified = false;
+}
+
+int session_open_source(struct session *session, struct failure *ret_failure) {
+        const struct source_config config = {
+                .name = session->entry->config.source, .url = &session->entry->url, .scheme = session->entry->scheme};
+        int r;
+
+        if (session->source)
+                return 0;
+        r = session->entry->ops->open(&config, &session->source, ret_failure);
+        if (r < 0)
+                return r;
+        session->worker->open_source_count++;
+        session->verified = false;
+        return 0;
+}
+
+void session_unclaim(struct session *session) {
+        session->claimed = false;
+        session->verified = false;
+        session->in_transaction = false;
+}
+
+void session_free(struct session *session) {
+        struct worker *worker = session->worker;
+
+        assert(!session->in_transaction);
+        session_close_source(session);
+        if (session->target)
+                worker->destination_ops->session_close(TAKE(session->target));
+        wake_remove(&worker->wake, session);
+        ready_leave(session);
+        list_leave(session);
+        roster_unref(session->entry);
+        free(session);
+}
+
+/* M10, S3: the destination's lock and file are given up before the slot is, so that the next owner
+ * finds both free. We die here: before slot_release() we are the owner still, and a takeover follows;
+ * after it the slot is the other's. (K1) */
+void session_hand_over(struct session *session, uint64_t to_ref) {
+        struct worker *worker = session->worker;
+        uint32_t slot_index = session->slot_index;
+        uint64_t epoch = session->epoch;
+
+        if (session->claimed && worker->journal) {
+                (void) journal_append(worker->journal, JOURNAL_RELEASED, &session->checkpoint, NULL);
+                journal_forget(worker->journal, session->checkpoint.session);
+        }
+        session_free(session);
+        CRASH_POINT("worker.K1");
+        /* -EPERM: it is not ours any more; then there is nothing to give. */
+        (void) slot_release(worker->segment, slot_index, worker->ref, epoch, to_ref);
+        worker_notify_supervisor(worker);
+}

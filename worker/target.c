@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The destination's handle and the journal beside it: opened before they are needed (S8), closed when
+ * the path leads elsewhere. Must not touch: sessions' sources. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "worker/session.h"
+
+static int journal_begin(struct worker *worker, struct failure *ret_failure) {
+        const struct journal_config config = {
+                .state_directory = worker->directories.state,
+                .destination = worker->settings.name,
+                .instance = worker->instance,
+                .worker_index = worker_ref_index(worker->ref),
+                .worker_generation = worker_ref_generation(worker->ref),
+                .synced = !(worker->destination_ops->flags & DESTINATION_TRANSACTIONAL),
+        };
+
+        if (worker->journal)
+                return 0;
+        return journal_open(&config, &worker->journal, ret_failure);
+}
+
+static int target_try(struct worker *worker, struct failure *ret_failure) {
+        const struct destination_config config = {
+                .name = worker->settings.name,
+                .url = &worker->url,
+                .scheme = worker->scheme,
+                .instance = worker->instance,
+                .pulse = worker_pulse,
+                .pulse_context = worker,
+        };
+        int r;
+
+        r = journal_begin(worker, ret_failure);
+        if (r < 0)
+                return r;
+        return worker->destination_ops->open(&config, &worker->destination, ret_failure);
+}
+
+int target_open(struct worker *worker, struct failure *ret_failure) {
+        uint64_t now_usec = clock_usec();
+        int r;
+
+        if (worker->destination && worker->destination_ops->is_stale(worker->destination)) {
+                log_line(LOG_WARNING, &(struct log_fields) {.destination = worker->settings.name},
+                         "destination %s: its path leads to another file now; it is opened again and compared",
+                         worker->settings.name);
+                target_close(worker);
+        }
+        if (worker->destination)
+                return 0;
+        if (worker->destination_retry.at_usec > now_usec) {
+                *ret_failure = worker->destination_failure;
+                return -EAGAIN;
+        }
+        r = target_try(worker, &worker->destination_failure);
+        if (r < 0) {
+                retry_again(&worker->destination_retry, now_usec);
+                *ret_failure = worker->destination_failure;
+                return r;
+        }
+        retry_clear(&worker->destination_retry);
+        worker->destination_failure = (struct failure) {0};
+        return 0;
+}
+
+/* Every session forgets what it knew of the destination: it claims again (M2). */
+void target_close(struct worker *worker) {
+        for (struct session *session = worker->sessions; session; session = session->next) {
+                if (session->fused) {
+                        worker->destination_ops->fused_close(session->target);
+                        session->fused = false;
+                        worker->fused_count--;
+                }
+                if (session->target)
+                        worker->destination_ops->session_close(TAKE(session->target));
+                session_unclaim(session);
+                if (session->status.phase != SESSION_STOPPED)
+                        session_set_ready(session);
+        }
+        assert(worker->fused_count == 0);
+        if (worker->destination)
+                worker->destination_ops->close(TAKE(worker->destination));
+}
