@@ -47,7 +47,7 @@ static void fused_prepare(struct session *session, uint64_t now_usec) {
         struct failure failure;
         int r;
 
-        if (session->fused || session->suspect || session->row_once || !worker->settings.fused ||
+        if (session->fused || !session->claimed || session->suspect || session->row_once || !worker->settings.fused ||
             !worker->destination_ops->fused_open)
                 return;
         r = worker->destination_ops->fused_open(session->target, &config, &failure);

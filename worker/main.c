@@ -105,6 +105,7 @@ static int work(struct worker *worker, struct failure *ret_failure) {
                                    "the segment is condemned (a shared lock was lost): this worker leaves it as it is; "
                                    "the supervisor makes a new one");
         urcu_memb_unregister_thread();
+        warm_done(worker);
         target_close(worker);
         journal_close(TAKE(worker->journal));
         threads_stop(worker);

@@ -95,6 +95,7 @@ static void sleep_until(struct worker *worker, uint64_t deadline_usec) {
                 return;
         if (polls[0].revents)
                 eventfd_clear(worker->wake_fd);
+        worker->warm.is_due = worker->warm.is_due || polls[0].revents;
 }
 
 /* Anything to clean that had to wait (M14)? Once in a while, while nothing else is to do. */
@@ -129,6 +130,9 @@ int mover_run(struct worker *worker) {
                         continue;
                 }
                 clean_pending(worker);
+                warm_renew(worker, now_usec);
+                if (worker->warm.is_due)
+                        deadline_usec = MIN_OF(deadline_usec, worker->warm.renew_at_usec);
                 sleep_until(worker, deadline_usec);
         }
 }

@@ -86,6 +86,7 @@ void news_sweep(struct worker *worker, uint64_t now_usec) {
         if (now_usec < worker->sweep_at_usec)
                 return;
         worker->sweep_at_usec = now_usec + SWEEP_USEC;
+        worker->warm.is_due = true;
         for (struct session *session = worker->sessions; session; session = session->next) {
                 uint64_t fingerprint;
 

@@ -133,6 +133,11 @@ int session_open_source(struct session *session, struct failure *ret_failure) {
 
         if (session->source)
                 return 0;
+        session->source = warm_take(session->worker, session->slot_index, session->entry);
+        if (session->source) {
+                session->worker->open_source_count++;
+                return 0;
+        }
         r = session->entry->ops->open(&config, &session->source, ret_failure);
         if (r < 0)
                 return r;

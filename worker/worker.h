@@ -21,6 +21,7 @@
 #include "worker/handoff.h"
 #include "worker/roster.h"
 #include "worker/wake.h"
+#include "worker/warm.h"
 
 struct session; /* worker/session.h */
 
@@ -62,6 +63,7 @@ struct worker {
         struct journal_table *journal_table;
         struct event_batch batch;
         struct wake wake;
+        struct warm warm;
         struct session **by_slot; /* slot_count pointers; NULL: not ours */
         struct session *sessions; /* list of all */
         size_t session_count, open_source_count, fused_count;
