@@ -70,7 +70,7 @@ void clock_format_span(uint64_t span_usec, char *ret_text, size_t text_bytes) {
                 n = (n + USEC_PER_MINUTE / 2) / USEC_PER_MINUTE;
                 (void) snprintf(ret_text, text_bytes, "%llu h %llu min", n / 60, n % 60);
         } else {
-                n /= USEC_PER_HOUR;
+                n = n / USEC_PER_HOUR + (n % USEC_PER_HOUR >= USEC_PER_HOUR / 2);
                 (void) snprintf(ret_text, text_bytes, "%llu d %llu h", n / 24, n % 24);
         }
 }

@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/macro.h"
@@ -15,7 +16,8 @@ static int check(const struct scheme *const *schemes, const char *text, struct u
         return option_check(schemes, url, ret_scheme, failure);
 }
 
-Test(option, values_and_defaults) {
+Test(option, values_and_defaults)
+{
         const struct scheme *scheme = NULL;
         struct failure failure;
         struct url url;
@@ -60,7 +62,8 @@ static void examine(const struct scheme *const *schemes) {
         }
 }
 
-Test(option, every_table_is_sound) {
+Test(option, every_table_is_sound)
+{
         examine(source_schemes);
         examine(destination_schemes);
 }
@@ -87,7 +90,8 @@ static const struct {
         { true, "file:/x?rotate-time=1w", "\"1w\" is not a time" },
 };
 
-Test(option, says_what_is_wrong) {
+Test(option, says_what_is_wrong)
+{
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
                 const struct scheme *scheme = NULL;
                 struct failure failure = { 0 };
@@ -113,7 +117,8 @@ static const struct scheme_option other_options[] = {
 static const struct scheme other = { .name = "other", .example = "other:/x", .options = other_options };
 static const struct scheme *const others[] = { &other, NULL };
 
-Test(option, other_types) {
+Test(option, other_types)
+{
         const struct scheme *scheme = NULL;
         struct failure failure;
         struct url url;
