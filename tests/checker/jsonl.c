@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads a destination of JSON lines: files SESSION*.jsonl of a directory, in the order of their names.
+/* Reads a destination of JSON lines: SESSION.NUMBER.jsonl, in the order of their
+ * numbers, and SESSION.parked.jsonl.
  *
  * The payload is compared as text (white space outside strings apart), for it must travel verbatim: no
  * digit of a number may change. Names, keys and times are compared decoded. A last line without its line
@@ -190,6 +191,12 @@ static bool add_line(struct check *check, const char *line, const char *end, boo
         return true;
 }
 
+static bool ends_with(const char *text, const char *end) {
+        size_t length = strlen(text), end_length = strlen(end);
+
+        return length > end_length && strcmp(text + length - end_length, end) == 0;
+}
+
 /* ---- files ------------------------------------------------------------------------------------- */
 static int read_lines(struct check *check, const char *name, const char *text, size_t bytes, bool is_parked) {
         const char *end = text + bytes, *line = text, *feed;
@@ -235,15 +242,13 @@ static int read_file(struct check *check, int directory_fd, const char *name) {
                 free(text);
                 return -1;
         }
-        r = read_lines(check, name, text, used, strstr(name, "parked") != NULL);
+        r = read_lines(check, name, text, used, ends_with(name, ".parked.jsonl"));
         free(text);
         return r;
 }
 
 static int is_lines_file(const struct dirent *entry) {
-        size_t length = strlen(entry->d_name);
-
-        return length > 6 && strcmp(entry->d_name + length - 6, ".jsonl") == 0;
+        return ends_with(entry->d_name, ".jsonl");
 }
 
 int read_file_destination(struct check *check) {

@@ -250,8 +250,8 @@ void outbox_fill(struct world *world, const char *source, uint64_t events) {
 }
 
 /* Runs SQL in a child, which leaves the first value in `shared`. */
-static void database_child(const char *file, const char *sql, char *shared) {
-        sqlite3 *database = open_database(file);
+static void database_child(const struct world *world, const char *file, const char *sql, char *shared) {
+        sqlite3 *database = chdir(world->directory) == 0 ? open_database(file) : NULL;
         sqlite3_stmt *row;
         const char *rest = sql;
         int r = SQLITE_OK;
@@ -280,7 +280,7 @@ const char *database_text(struct world *world, const char *file, const char *sql
         assert(shared != MAP_FAILED);
         pid = fork_child(world);
         if (pid == 0)
-                database_child(file, sql, shared);
+                database_child(world, file, sql, shared);
         r = wait_exit(pid);
         memcpy(text, shared, TEXT_BYTES);
         (void) munmap(shared, TEXT_BYTES);

@@ -181,3 +181,11 @@ void world_config_standard(struct world *world, unsigned workers, const char *de
                                           world->outboxes[i].file);
         world_config(world, text);
 }
+
+void world_shell(struct world *world, const char *command) {
+        char text[WORLD_PATH_BYTES * 4];
+
+        (void) snprintf(text, sizeof(text), "cd '%s' && %s", world->directory, command);
+        if (system(text) != 0)
+                world_fail(world, "failed: %s", text);
+}

@@ -52,6 +52,8 @@ void world_outbox_cleaned(struct world *world, const char *name); /* with a ledg
 /* [baton] and [destination d] (sqlite:%D/d.db) with `workers`, and one source for each outbox. */
 void world_config_standard(struct world *world, unsigned workers, const char *destination_lines);
 const char *world_path(const struct world *world, const char *name); /* DIRECTORY/name; four at a time */
+/* Runs a shell command in DIRECTORY; it must succeed. */
+void world_shell(struct world *world, const char *command);
 
 /* process.c: commands and daemons. */
 /* Runs BIN/program, waits; stdout and stderr are in world->output. Exit status, or 128 + signal. */

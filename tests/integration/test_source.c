@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What happens to a source: absent, replaced, restored, emptied, cleaned, written in every manner
+ * (M4, M5, M9, M11, M12). Each test ends with the checker. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/integration/lib/outbox.h"
+#include "tests/integration/lib/test.h"
+
+static struct world world;
+
+static void begin(void) {
+        test_begin(&world);
+}
+
+static void end(void) {
+        test_end(&world);
+}
+
+TestSuite(source, .init = begin, .fini = end, .timeout = 120);
+
+static const char *file(const char *name) {
+        return world_path(&world, name);
+}
+
+static void start_one(void) {
+        world_outbox(&world, "a");
+        world_config_standard(&world, 1, NULL);
+        world_start(&world);
+}
+
+static void move_some(uint64_t events) {
+        outbox_fill(&world, "a", events);
+        wait_all_moved(&world);
+}
+
+static void expect_stopped(const char *words) {
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));
+        cr_expect(strstr(session_reason(&world, "a"), words), "says \"%s\": %s", words, session_reason(&world, "a"));
+        cr_expect_eq(baton(&world, "status"), 4, "a stopped session wants attention: %s", world.output);
+        cr_expect(strstr(world.output, "stopped"), "%s", world.output);
+}
+
+Test(source, absent_and_then_there) {
+        world_outbox(&world, "a");
+        world_outbox(&world, "b");
+        world_shell(&world, "mv a.db a.later");
+        world_config_standard(&world, 1, NULL);
+        world_start(&world);
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_WAITING));
+        cr_expect(strstr(session_reason(&world, "a"), "a.db"), "%s", session_reason(&world, "a"));
+        /* The other session of the same worker is not held up. */
+        outbox_fill(&world, "b", 200);
+        wait_moved(&world, "b", "b");
+        cr_expect_neq(access(file("a.db"), F_OK), 0, "nothing makes the source");
+        world_shell(&world, "mv a.later a.db");
+        outbox_fill(&world, "a", 200);
+        wait_all_moved(&world);
+        check_final(&world);
+}
+
+Test(source, in_a_directory_that_comes_later) {
+        world_outbox(&world, "a");
+        world_shell(&world, "mkdir sub && mv a.db sub/a.db && mv sub later");
+        world_config(&world, "[destination d]\nurl = sqlite:%D/d.db\n[source a]\nurl = sqlite:%D/sub/a.db\nto = d\n");
+        world_start(&world);
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_WAITING));
+        world_shell(&world, "mv later sub");
+        (void) snprintf(world.outboxes[0].file, sizeof(world.outboxes[0].file), "%.500s", file("sub/a.db"));
+        outbox_fill(&world, "a", 100);
+        wait_all_moved(&world);
+        check_final(&world);
+}
+
+Test(source, replaced_by_another_file) {
+        start_one();
+        move_some(300);
+        cr_assert_eq(baton(&world, "outbox", "create", file("new.db")), 0);
+        database_run(&world, file("new.db"), "INSERT INTO outbox(key, type, at, payload) VALUES ('x', 'y', 'z', '1')");
+        world_shell(&world, "mv a.db old.db; mv -f a.db-wal old.db-wal; mv -f a.db-shm old.db-shm; mv new.db a.db;"
+                  " mv -f new.db-wal a.db-wal; true");
+        expect_stopped("replaced");
+        /* The right one comes back, and the session goes on by itself; of the other nothing was moved. */
+        world_shell(&world, "rm -f a.db a.db-wal a.db-shm; mv old.db a.db; mv -f old.db-wal a.db-wal; true");
+        move_some(100);
+        check_final(&world);
+}
+
+/* The application's backup, an hour old, is copied back into the same file: the inode is the same. */
+Test(source, restored_from_a_backup_into_the_same_file) {
+        start_one();
+        move_some(200);
+        database_run(&world, file("a.db"), "PRAGMA wal_checkpoint(TRUNCATE); VACUUM INTO 'backup.db'");
+        move_some(100);
+        world_shell(&world, "cat backup.db >a.db && rm -f a.db-wal a.db-shm");
+        expect_stopped("baton adopt a");
+        check_live(&world);
+}
+
+Test(source, emptied_and_adopted) {
+        start_one();
+        move_some(300);
+        database_run(&world, file("a.db"), "CREATE TABLE ledger AS SELECT * FROM outbox; DELETE FROM outbox");
+        expect_stopped("gone");
+        check_live(&world);
+        /* New events have higher numbers (AUTOINCREMENT): the operator takes it as the continuation. */
+        world.outboxes[0].has_ledger = true;
+        outbox_fill(&world, "a", 100);
+        cr_expect_eq(baton(&world, "adopt", "a"), 0, "%s", world.output);
+        wait_all_moved(&world);
+        check_final(&world);
+}
+
+Test(source, an_emptied_outbox_that_starts_again_at_1_is_not_mistaken) {
+        world_outbox(&world, "a");
+        database_run(&world, file("a.db"), "DROP TABLE outbox; CREATE TABLE outbox(seq INTEGER PRIMARY KEY,"
+                                           " key, type, at, payload)");
+        world_config_standard(&world, 1, NULL);
+        world_start(&world);
+        move_some(5);
+        database_run(&world, file("a.db"), "CREATE TABLE ledger AS SELECT * FROM outbox; DELETE FROM outbox;"
+                                           "INSERT INTO outbox(key, type, at, payload) VALUES ('n', 'n', 'n', 'n')");
+        expect_stopped("baton adopt a");
+        world.outboxes[0].has_ledger = true;
+        check_final(&world);           /* what was moved stands, nothing of the new row does */
+}
+
+static void write_and_check(bool normal, const char *journal_mode) {
+        struct writer_options options = { .source = "a", .events = 4000, .normal = normal, .rolls_back = true,
+                                          .leaves_gaps = true };
+
+        world_outbox(&world, "a");
+        database_run(&world, file("a.db"), journal_mode);
+        world_config_standard(&world, 1, NULL);
+        world_start(&world);
+        outbox_fill_options(&world, &options);
+        wait_all_moved(&world);
+        check_final(&world);
+}
+
+Test(source, writer_at_full) {
+        write_and_check(false, "PRAGMA journal_mode = WAL");
+}
+
+Test(source, writer_at_normal) {
+        write_and_check(true, "PRAGMA journal_mode = WAL");
+}
+
+/* One event after the other into an idle system: each wake must find its event (M9). */
+Test(source, single_events_are_found_at_once) {
+        start_one();
+        for (unsigned i = 0; i < 15; i++)
+                move_some(1);
+        check_final(&world);
+}
+
+Test(source, a_writer_with_a_rollback_journal) {
+        world_outbox(&world, "a");
+        world_config_standard(&world, 1, NULL);
+        database_run(&world, file("a.db"), "PRAGMA journal_mode = DELETE");
+        world_start(&world);
+        for (unsigned i = 0; i < 20; i++)
+                database_run(&world, file("a.db"),
+                             "INSERT INTO outbox(key, type, at, payload) VALUES ('k', 't', 'x', '1'), ('k', 't', 'x', '2')");
+        wait_all_moved(&world);
+        check_final(&world);
+        cr_expect_str_eq(database_text(&world, file("a.db"), "PRAGMA journal_mode"), "delete",
+                         "the application's setting is its own");
+}
+
+/* ---- clean-up ---------------------------------------------------------------------------------- */
+static void start_cleaned(const char *option) {
+        char text[1024];
+
+        world_outbox_cleaned(&world, "a");
+        (void) snprintf(text, sizeof(text),
+                        "[destination d]\nurl = sqlite:%%D/d.db\nworkers = 2\nbatch-rows = 200\n"
+                        "[source a]\nurl = sqlite:%%D/a.db?clean-up=%s\nto = d\n", option);
+        world_config(&world, text);
+        world_start(&world);
+}
+
+Test(source, cleaned_by_delete_while_workers_die) {
+        struct writer_options options = { .source = "a", .events = 4000, .per_second = 5000, .rolls_back = true };
+
+        start_cleaned("delete");
+        pid_t writer = writer_start(&world, &options);
+
+        for (unsigned round = 1; round <= 3; round++) {
+                WAIT_UNTIL(&world, session_position(&world, "a") > round * 800);
+                kill_process(session_owner(&world, "a"), SIGKILL);
+        }
+        writer_wait(&world, writer);
+        wait_all_moved(&world);
+        /* All but the anchor, the last moved row (M4). */
+        WAIT_UNTIL(&world, database_number(&world, file("a.db"), "SELECT count(*) FROM outbox") == 1);
+        cr_expect_eq(database_number(&world, file("a.db"), "SELECT seq FROM outbox"),
+                     (int64_t) outbox_last(&world, "a"));
+        check_final(&world);
+}
+
+Test(source, cleaned_by_mark) {
+        world_outbox(&world, "a");
+        database_run(&world, file("a.db"), "ALTER TABLE outbox ADD COLUMN moved_at");
+        world_config(&world, "[destination d]\nurl = sqlite:%D/d.db\n"
+                             "[source a]\nurl = sqlite:%D/a.db?clean-up=mark\nto = d\n");
+        world_start(&world);
+        move_some(1500);
+        WAIT_UNTIL(&world, database_number(&world, file("a.db"),
+                                           "SELECT count(*) FROM outbox WHERE moved_at IS NULL") == 0);
+        check_final(&world);
+}
+
+/* M12: our presence must not keep the application from its own database. */
+Test(source, the_application_can_change_its_schema_and_vacuum) {
+        start_one();
+        move_some(200);
+        database_run(&world, file("a.db"), "CREATE TABLE other(x); INSERT INTO other VALUES (1); VACUUM;"
+                                           "PRAGMA wal_checkpoint(TRUNCATE)");
+        move_some(200);
+        database_run(&world, file("a.db"), "ALTER TABLE outbox ADD COLUMN extra");
+        move_some(200);
+        check_final(&world);
+}

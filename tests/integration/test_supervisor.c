@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The supervisor dies, is doubled, is told to stop or to reload: no event is lost and none waits for it
+ * (P1, S3, S11, M10). Each test that moves events ends with the checker. */
+#include <ftw.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tests/integration/lib/outbox.h"
+#include "tests/integration/lib/test.h"
+
+static struct world world;
+
+static void begin(void) {
+        test_begin(&world);
+}
+
+static void end(void) {
+        test_end(&world);
+}
+
+TestSuite(supervisor, .init = begin, .fini = end, .timeout = 120);
+
+static void wait_workers(uint32_t workers) {
+        WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == workers && all_owned_by_live(&world));
+}
+
+static void start_two(const char *baton_lines) {
+        char text[2048];
+
+        world_outbox(&world, "a");
+        world_outbox(&world, "b");
+        (void) snprintf(text, sizeof(text),
+                        "[baton]\nadopt-timeout = 5s\n%s\n[destination d]\nurl = sqlite:%%D/d.db\nworkers = 2\n"
+                        "[source a]\nurl = sqlite:%%D/a.db\nto = d\n[source b]\nurl = sqlite:%%D/b.db\nto = d\n",
+                        baton_lines);
+        world_config(&world, text);
+        world_start(&world);
+        wait_workers(2);
+}
+
+static pid_t write_paced(const char *source, uint64_t events, unsigned per_second) {
+        struct writer_options options = { .source = source, .events = events, .per_second = per_second };
+
+        return writer_start(&world, &options);
+}
+
+static void finish(void) {
+        wait_all_moved(&world);
+        check_final(&world);
+}
+
+Test(supervisor, killed_alone_the_workers_go_on_and_the_next_one_adopts_them) {
+        start_two("");
+        pid_t a = write_paced("a", 4000, 4000), b = write_paced("b", 4000, 4000);
+        pid_t owner_a = session_owner(&world, "a"), owner_b = session_owner(&world, "b");
+        uint64_t epoch = session_epoch(&world, "a"), position;
+
+        WAIT_UNTIL(&world, session_position(&world, "a") > 100);
+        world_kill_batond(&world);
+        position = session_position(&world, "a");
+        WAIT_UNTIL(&world, session_position(&world, "a") > position + 1000);
+        cr_expect_eq(session_owner(&world, "a"), owner_a, "nothing changes without a supervisor");
+        world_start(&world);
+        WAIT_UNTIL(&world, world.segment->header->supervisor_pid == (uint32_t) world.batond);
+        /* It commands what it adopted. */
+        cr_expect_eq(baton(&world, "scale", "d", "3"), 0, "%s", world.output);
+        WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == 3);
+        cr_expect(process_is_alive(owner_a) && process_is_alive(owner_b), "the same workers");
+        cr_expect_eq(session_epoch(&world, "a"), epoch, "and nothing was taken over");
+        writer_wait(&world, a);
+        writer_wait(&world, b);
+        finish();
+}
+
+Test(supervisor, killed_and_then_a_worker_too_the_survivor_takes_over) {
+        start_two("");
+        pid_t a = write_paced("a", 3000, 4000);
+
+        WAIT_UNTIL(&world, session_position(&world, "a") > 100);
+        pid_t victim = session_owner(&world, "a"), survivor = session_owner(&world, "b");
+
+        world_kill_batond(&world);
+        kill_and_wait(victim, SIGKILL);
+        WAIT_UNTIL(&world, session_owner(&world, "a") == survivor);
+        world_start(&world);
+        wait_workers(2);
+        cr_expect(process_is_alive(survivor));
+        writer_wait(&world, a);
+        finish();
+}
+
+Test(supervisor, killed_together_with_a_worker) {
+        start_two("");
+        outbox_fill(&world, "a", 3000);
+        outbox_fill(&world, "b", 3000);
+        pid_t victim = session_owner(&world, "b");
+
+        kill_process(world.batond, SIGKILL);
+        kill_process(victim, SIGKILL);
+        world_kill_batond(&world);
+        world_start(&world);
+        wait_workers(2);
+        finish();
+}
+
+static void kill_everything(void) {
+        pid_t pids[16];
+        size_t count;
+
+        world_kill_batond(&world);
+        while ((count = world_processes(&world, pids, ELEMENTSOF(pids))) > 0)
+                for (size_t i = 0; i < count; i++)
+                        kill_and_wait(pids[i], SIGKILL);
+        world_reap();
+}
+
+Test(supervisor, starts_again_after_all_died) {
+        start_two("");
+        outbox_fill(&world, "a", 3000);
+        uint64_t epoch = session_epoch(&world, "a");
+
+        kill_everything();
+        check_live(&world);
+        outbox_fill(&world, "b", 500);
+        world_start(&world);
+        wait_workers(2);
+        cr_expect_gt(session_epoch(&world, "a"), epoch);
+        finish();
+}
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
+        (void) status, (void) kind;
+        return walk->level > 0 ? remove(path) : 0;
+}
+
+Test(supervisor, starts_again_after_a_reboot_which_empties_the_runtime_directory) {
+        start_two("");
+        outbox_fill(&world, "a", 3000);
+        wait_all_moved(&world);
+        uint64_t epoch = session_epoch(&world, "a");
+
+        kill_everything();
+        cr_assert_eq(nftw(world.runtime, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+        outbox_fill(&world, "a", 500);
+        world_start(&world);
+        wait_workers(2);
+        cr_expect_gt(session_epoch(&world, "a") >> 32, epoch >> 32, "epochs of a new segment are above all before");
+        finish();
+}
+
+Test(supervisor, starts_again_after_an_orderly_stop_and_a_reboot) {
+        start_two("");
+        outbox_fill(&world, "a", 500);
+        wait_all_moved(&world);
+        kill_process(world.batond, SIGTERM);
+        cr_assert_eq(wait_exit(world.batond), 0);
+        world.batond = 0;
+        cr_assert_eq(nftw(world.runtime, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+        outbox_fill(&world, "a", 500);
+        world_start(&world);
+        wait_workers(2);
+        finish();
+}
+
+Test(supervisor, a_second_one_is_refused_with_the_pid_of_the_first) {
+        char pid_text[16];
+
+        start_two("");
+        (void) snprintf(pid_text, sizeof(pid_text), "%d", (int) world.batond);
+        cr_expect_neq(world_run(&world, "batond", "-c", world.config, "--state", world.state, "--runtime",
+                                world.runtime, NULL), 0);
+        cr_expect(strstr(world.output, pid_text), "names the first, %s: %s", pid_text, world.output);
+        /* Another runtime directory makes no difference: the state is what must not be shared. */
+        cr_expect_neq(world_run(&world, "batond", "-c", world.config, "--state", world.state, "--runtime",
+                                world_path(&world, "other"), NULL), 0);
+        cr_expect(strstr(world.output, pid_text), "%s", world.output);
+        outbox_fill(&world, "a", 100);
+        finish();
+}
+
+Test(supervisor, terminated_it_drains_and_exits_0) {
+        start_two("");
+        pid_t a = write_paced("a", 2000, 5000);
+
+        WAIT_UNTIL(&world, session_position(&world, "a") > 100);
+        cr_expect_eq(world_stop(&world), 0);
+        check_live(&world);
+        writer_wait(&world, a);
+        cr_expect_eq(baton(&world, "status"), 3, "not running has its own exit code: %s", world.output);
+        world_start(&world);
+        wait_workers(2);
+        finish();
+}
+
+Test(supervisor, workers_without_one_leave_after_adopt_timeout) {
+        start_two("");
+        world_config(&world, "[baton]\nadopt-timeout = 1s\n[destination d]\nurl = sqlite:%D/d.db\nworkers = 2\n"
+                             "[source a]\nurl = sqlite:%D/a.db\nto = d\n[source b]\nurl = sqlite:%D/b.db\nto = d\n");
+        cr_assert_eq(baton(&world, "reload"), 0, "%s", world.output);
+        WAIT_UNTIL(&world, world.segment->header->adopt_timeout_usec == USEC_PER_SEC);
+        outbox_fill(&world, "a", 200);
+        wait_all_moved(&world);
+        world_kill_batond(&world);
+        pid_t pid;
+        WAIT_UNTIL(&world, (world_reap(), world_processes(&world, &pid, 1) == 0));
+        outbox_fill(&world, "a", 200);
+        world_start(&world);
+        wait_workers(2);
+        finish();
+}
+
+Test(supervisor, stopped_status_still_answers) {
+        start_two("");
+        outbox_fill(&world, "a", 300);
+        wait_all_moved(&world);
+        kill_process(world.batond, SIGSTOP);
+        (void) baton(&world, "status", "--json");
+        cr_expect(strstr(world.output, "\"a\"") && strstr(world.output, "300"), "%s", world.output);
+        outbox_fill(&world, "b", 300);
+        wait_all_moved(&world);
+        kill_process(world.batond, SIGCONT);
+        finish();
+}
+
+/* ---- stalls (S3) ------------------------------------------------------------------------------- */
+Test(supervisor, kills_a_worker_that_does_not_answer_and_replaces_it) {
+        start_two("stall-timeout = 1s\n");
+        pid_t victim = session_owner(&world, "a");
+
+        outbox_fill(&world, "b", 100);
+        wait_all_moved(&world);
+        kill_process(victim, SIGSTOP);
+        outbox_fill(&world, "a", 500);
+        outbox_fill(&world, "b", 500);
+        WAIT_UNTIL(&world, !process_is_alive(victim));
+        wait_workers(2);
+        finish();
+}
+
+Test(supervisor, kills_a_worker_stopped_in_its_transaction) {
+        start_two("stall-timeout = 1s\n");
+        pid_t a = write_paced("a", 3000, 0), b = write_paced("b", 3000, 0), victim = 0;
+
+        WAIT_UNTIL(&world, session_position(&world, "a") > 10);
+        for (unsigned i = 0; i < 1000 && victim == 0; i++)
+                victim = any_in_transaction(&world);
+        if (victim == 0)
+                victim = session_owner(&world, "a");
+        kill_process(victim, SIGSTOP);
+        WAIT_UNTIL(&world, !process_is_alive(victim));
+        wait_workers(2);
+        writer_wait(&world, a);
+        writer_wait(&world, b);
+        finish();
+}
+
+Test(supervisor, an_idle_worker_is_not_stalled) {
+        start_two("stall-timeout = 500ms\n");
+        pid_t a = session_owner(&world, "a"), b = session_owner(&world, "b");
+        uint64_t until = clock_usec() + 2 * USEC_PER_SEC;
+
+        while (clock_usec() < until)
+                (void) usleep(20000);
+        cr_expect(process_is_alive(a) && process_is_alive(b), "idle is not stalled");
+        outbox_fill(&world, "a", 100);
+        finish();
+}
+
+/* ---- reload ------------------------------------------------------------------------------------ */
+static void reload(void) {
+        uint64_t generation = world.segment->header->config_generation;
+
+        kill_process(world.batond, SIGHUP);
+        WAIT_UNTIL(&world, world.segment->header->config_generation > generation);
+}
+
+Test(supervisor, reload_adds_and_removes_sources) {
+        start_two("");
+        outbox_fill(&world, "a", 500);
+        outbox_fill(&world, "b", 500);
+        wait_all_moved(&world);
+        world_outbox(&world, "c");
+        outbox_fill(&world, "c", 500);
+        world_config_standard(&world, 2, NULL);
+        reload();
+        wait_workers(2);
+        wait_all_moved(&world);
+        check_final(&world);
+
+        /* b goes; what it had is kept, what comes after is not moved. */
+        world.outbox_count = 1;
+        strcpy(world.outboxes[1].name, "c");
+        world_config(&world, "[baton]\nadopt-timeout = 5s\n[destination d]\nurl = sqlite:%D/d.db\nworkers = 2\n"
+                             "[source a]\nurl = sqlite:%D/a.db\nto = d\n[source c]\nurl = sqlite:%D/c.db\nto = d\n");
+        reload();
+        WAIT_UNTIL(&world, session_slot(&world, "b") == LAYOUT_NONE);
+        outbox_fill(&world, "a", 500);
+        wait_all_moved(&world);
+        database_run(&world, world_path(&world, "b.db"),
+                     "INSERT INTO outbox(key, type, at, payload) VALUES ('k', 't', 'x', '1')");
+
+        /* And it comes back where it stood. */
+        world.outbox_count = 3;
+        strcpy(world.outboxes[1].name, "b");
+        world_config_standard(&world, 2, NULL);
+        reload();
+        wait_all_moved(&world);
+        finish();
+}
+
+Test(supervisor, reload_of_a_bad_file_changes_nothing_and_says_why) {
+        start_two("");
+        uint64_t generation = world.segment->header->config_generation;
+        pid_t owner = session_owner(&world, "a");
+
+        world_config(&world, "[baton]\n[destination d]\nurl = sqlite:%D/d.db\nwokers = 2\n"
+                             "[source a]\nurl = sqlite:%D/a.db\nto = d\n");
+        cr_expect_neq(baton(&world, "reload"), 0);
+        cr_expect(strstr(world.output, "wokers") && strstr(world.output, "workers"), "%s", world.output);
+        cr_expect(strstr(world.output, ":4:"), "it names the line: %s", world.output);
+        cr_expect_eq(world.segment->header->config_generation, generation);
+        outbox_fill(&world, "a", 300);
+        outbox_fill(&world, "b", 300);
+        wait_all_moved(&world);
+        cr_expect_eq(session_owner(&world, "a"), owner);
+        finish();
+}
