@@ -92,6 +92,8 @@ struct layout_pool {
         uint64_t takeover_last_span_usec;            /* from the look to the last slot owned */
         uint64_t takeover_last_ref;                  /* the dead */
         uint64_t takeover_by_ref;
+        uint32_t hints_owed; /* 1: an owner was changed and perhaps not told (its changer
+                                             * died); the next look tells everyone */
 
         /* Movers, any: M7 latch. 1 = a sync failed; cleared by the mover that resynced. */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t latched;
@@ -113,8 +115,17 @@ struct layout_pool {
 /* ---- workers -------------------------------------------------------------------------------- */
 /* The life word: generation << 8 | enum life. CAS only; whoever changes it rings member_version.
  *   FREE → ENTERING (joiner, pool mutex) → LIVE (joiner, life mutex held) → LEFT (itself, orderly) → FREE
- *                                            LIVE, ENTERING → DEAD (a taker, with proof) → FREE (taker, complete) */
-enum life { LIFE_FREE = 0, LIFE_ENTERING = 1, LIFE_LIVE = 2, LIFE_LEFT = 3, LIFE_DEAD = 4, LIFE_COUNT };
+ *                       LIVE, ENTERING, LEFT → DEAD (a taker, with proof) → FREE (taker, complete)
+ *   DEAD, FREE → ABANDONED: its life mutex cannot be mended; the entry is never used again. */
+enum life {
+        LIFE_FREE = 0,
+        LIFE_ENTERING = 1,
+        LIFE_LIVE = 2,
+        LIFE_LEFT = 3,
+        LIFE_DEAD = 4,
+        LIFE_ABANDONED = 5,
+        LIFE_COUNT
+};
 
 struct layout_worker {
         /* S1: held by the mover's thread from entry to the end of the process. */

@@ -17,7 +17,8 @@
  * the pool is not active. *ret_ref identifies the worker for good. */
 int life_enter(struct segment *segment, uint32_t pool_index, uint64_t *ret_ref, struct failure *ret_failure);
 
-/* Orderly: LEFT, then the mutex is released and the entry freed. Asserts that no slot is owned. */
+/* Orderly: LEFT, then the mutex is released and the entry freed. The caller has released its slots; one
+ * that a look gave it meanwhile is given on. Asserts that none is left. In this thread: life_enter()'s. */
 void life_leave(struct segment *segment, uint64_t ref);
 
 /* True while this very worker (generation) is ENTERING or LIVE and not proven dead. A word only. */
@@ -29,6 +30,7 @@ bool life_is_proven_dead(const struct segment *segment, uint64_t ref);
 enum life_news { LIFE_NEWS_DEATH = 1 << 0, LIFE_NEWS_MEMBERS = 1 << 1, LIFE_NEWS_DOORBELL = 1 << 2 };
 struct life_watch { /* what the last call saw; zero it first */
         uint32_t member_version, doorbell;
+        uint32_t echo_count; /* life.c: how often to look again by itself after a death */
 };
 /* The takeover thread's wait: until a peer dies, membership changes or this worker's doorbell rings.
  * Returns a mask of enum life_news (spurious wakes are filtered), or -errno. Sets FUTEX_WAITERS in the

@@ -18,7 +18,8 @@ enum lock_rank { LOCK_LIFE = 1, LOCK_TURN = 5, LOCK_POOL = 10, LOCK_SLOT = 20 };
 int lock_init(pthread_mutex_t *mutex);
 /* 0; -EOWNERDEAD: taken, and the holder before died with it: mend, then lock_mended(), or
  * lock_drop() without it to make it ENOTRECOVERABLE for everyone (quarantine); -ENOTRECOVERABLE: not
- * taken. Asserts that this thread holds no lock of this or a higher rank. */
+ * taken, nor ever again; -ESRCH: not taken, its holder no longer exists and never said so (S11).
+ * Asserts that this thread holds no lock of this or a higher rank. */
 int lock_take(pthread_mutex_t *mutex, enum lock_rank rank);
 /* The same, without waiting: -EBUSY. */
 int lock_try(pthread_mutex_t *mutex, enum lock_rank rank);
@@ -28,3 +29,14 @@ int lock_mended(pthread_mutex_t *mutex);
 void lock_drop(pthread_mutex_t *mutex, enum lock_rank rank);
 /* True if this thread holds that rank. For assertions. */
 _Bool lock_is_held(enum lock_rank rank);
+
+/* ---- for shm/ itself: the robust-futex word under the mutex ---------------------------------- */
+/* The kernel's view: holder's TID | FUTEX_WAITERS | FUTEX_OWNER_DIED. */
+_Atomic uint32_t *lock_word(const pthread_mutex_t *mutex);
+/* True if the word names a thread that does not exist any more, without FUTEX_OWNER_DIED. */
+_Bool lock_holder_is_lost(const pthread_mutex_t *mutex);
+/* Makes a dead holder's mutex usable again and leaves it free. Never waits, so it has no rank. 0 (also if
+ * it was free); -EBUSY: the kernel has not come to it yet; -ENOTRECOVERABLE. */
+int lock_revive(pthread_mutex_t *mutex);
+/* Says for a holder that is proven gone (S3) what the kernel could not (its robust list was lost). */
+void lock_declare_dead(pthread_mutex_t *mutex);

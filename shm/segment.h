@@ -55,3 +55,10 @@ static inline uint32_t worker_ref_index(uint64_t ref) {
 static inline uint64_t worker_ref_generation(uint64_t ref) {
         return ref >> 16;
 }
+
+/* How far slots were ever used, bounded: the header's word is input. */
+static inline uint32_t segment_slot_used(const struct segment *segment) {
+        uint32_t used = segment->header->slot_used;
+
+        return used < segment->slot_count ? used : segment->slot_count;
+}

@@ -17,12 +17,13 @@ struct slot_view { /* one consistent reading */
 int slot_read(const struct segment *segment, uint32_t slot_index, struct slot_view *ret_view);
 
 /* `self` takes an orphan that is assigned to it (or, `heir`, whose assigned worker is not live and
- * whose heir it is). 0 and the new epoch; -EBUSY: owned; -EPERM: not meant for self; -EUCLEAN:
- * quarantined; -ENOENT: no session wanted. */
+ * whose heir it is). 0 and the new epoch; -EBUSY: owned (self's own, too); -EPERM: not meant for self;
+ * -EUCLEAN: quarantined; -ENOENT: no session wanted; -ENOTRECOVERABLE: the segment is condemned. Takes
+ * the pool mutex: the caller holds nothing above LOCK_TURN. */
 int slot_take(struct segment *segment, uint32_t slot_index, uint64_t self_ref, uint64_t *ret_epoch);
 
 /* The owner gives the slot up at a batch boundary: to `to_ref` if that worker is live (checked under
- * the pool mutex, so that no death is missed), else to nobody (SLOT_ORPHAN), and rings. 0; -EPERM if
+ * the pool mutex, so that no death is missed), else to nobody (SLOT_ORPHAN; the heir is told), and rings. 0; -EPERM if
  * self is not the owner at `epoch`. */
 int slot_release(struct segment *segment, uint32_t slot_index, uint64_t self_ref, uint64_t epoch,
                  uint64_t to_ref);
@@ -38,10 +39,26 @@ bool slot_is_owned_by(const struct segment *segment, uint32_t slot_index, uint64
 int slot_take_death_note(struct segment *segment, uint32_t slot_index, uint64_t self_ref,
                          enum death_note *ret_note, uint32_t *ret_signal, uint64_t *ret_position);
 
-/* For takeover.c: gives an orphan or a dead owner's slot to `to_ref`; the pool mutex is held. Counts
- * the attempt first (S4); -EUCLEAN quarantines. */
+/* For takeover.c: gives an orphan or a dead owner's slot to `to_ref` (0: nobody lives, it becomes an
+ * orphan); the pool mutex is held. Counts the attempt first (S4); -EUCLEAN: quarantined;
+ * -ENOTRECOVERABLE: condemned; -EPERM: refused by the table. DEATH_NONE leaves an unread note alone. */
 int slot_give(struct segment *segment, uint32_t slot_index, uint64_t to_ref, enum slot_take how,
               enum death_note note, uint32_t death_signal, uint64_t death_position);
+
+/* ---- the table: what may happen in which state; everything else is refused with -EPERM ------- */
+enum slot_event {
+        SLOT_EVENT_CONFIGURE = 0, /* slot_configure() */
+        SLOT_EVENT_RETIRE,        /* slot_retire() */
+        SLOT_EVENT_TAKE,          /* slot_take() */
+        SLOT_EVENT_GIVE,          /* slot_give(), to a live worker */
+        SLOT_EVENT_HANDOVER,      /* slot_release() to a live worker */
+        SLOT_EVENT_RELEASE,       /* slot_release() to nobody */
+        SLOT_EVENT_BEREAVE,       /* slot_give() to nobody: the owner is dead and no other lives */
+        SLOT_EVENT_RAISE,         /* slot_raise_epoch() */
+        SLOT_EVENT_COUNT
+};
+/* Pure. A state out of range (a shared word is input) is refused as well. */
+int slot_step(enum slot_state state, enum slot_event event, enum slot_state *ret_next);
 
 /* ---- the supervisor's words (S5): no mutex. It alone calls these. ---------------------------- */
 /* Sets assigned and heir and, where assigned changed or the slot is an orphan, puts a hint in the
@@ -54,6 +71,6 @@ int slot_configure(struct segment *segment, uint32_t slot_index, uint32_t pool_i
 /* Changes the config of a running session in place (owner re-reads at the next boundary). */
 int slot_reconfigure(struct segment *segment, uint32_t slot_index, const struct layout_config *config);
 /* Withdraws the session: wanted = 0; the owner releases; slot_retire() makes it FREE once it is an
- * orphan (-EBUSY before). */
+ * orphan (-EBUSY before; -EUCLEAN: quarantined, its index is abandoned). */
 void slot_unwant(struct segment *segment, uint32_t slot_index);
 int slot_retire(struct segment *segment, uint32_t slot_index);
