@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The peers of movement: the engine's own INSERT … SELECT, and a bare prepared loop, with the tables, the
+ * transaction size and the durability that Baton has, and nothing else. In processes of their own. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct engine_job {
+        const char *source, *destination;  /* files; the destination is made anew */
+        const char *schema;                /* SQL that makes the destination's tables, as Baton's does */
+        uint64_t rows_per_transaction;
+        bool prepared;                     /* row by row; else INSERT … SELECT */
+};
+
+/* Runs all jobs at the same time; returns the seconds until the last is done. < 0: failed. */
+double engine_run(const struct engine_job *jobs, unsigned count);
