@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `baton check` of a SQLite destination: reads only, makes nothing. A file that does not exist yet is
+ * fine where it could be made. Must not touch: the file but through SQLite. Logs nothing. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "worker/destination/sqlite_destination.h"
+
+static int check_directory(const char *path, struct failure *ret_failure) {
+        char directory[PATH_MAX];
+        const char *slash = strrchr(path, '/');
+        struct stat st;
+
+        (void) snprintf(directory, sizeof directory, "%.*s/", slash ? (int) (slash - path) : 0, path);
+        if (stat(directory, &st) < 0 || !S_ISDIR(st.st_mode))
+                return failure_set(ret_failure, -ENOENT, FAILURE_UNAVAILABLE,
+                                   "destination %s: there is no directory %s: make it", path, directory);
+        if (access(directory, W_OK | X_OK) < 0)
+                return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
+                                   "destination %s: user %u may not make files in %s: give it the right", path,
+                                   (unsigned) geteuid(), directory);
+        return 0;
+}
+
+static bool beside_exists(const char *path, const char *suffix) {
+        char name[PATH_MAX];
+        struct stat st;
+
+        return snprintf(name, sizeof name, "%s%s", path, suffix) < (int) sizeof name && stat(name, &st) == 0;
+}
+
+int sqlite_destination_check(const struct destination_config *config, char **ret_note,
+                             struct failure *ret_failure) {
+        struct db_busy busy = { .limit_usec = DB_GUEST_BUSY_USEC };
+        _cleanup_db_ sqlite3 *db = NULL;
+        const char *path, *table;
+        char *note = NULL;
+        struct stat st;
+        bool is_live;
+        int r;
+
+        assert(config && config->url);
+        assert(ret_note);
+
+        path = config->url->path;
+        table = option_text(config->scheme, config->url, "table");
+        r = schema_check_name(table, ret_failure);
+        if (r < 0)
+                return r;
+        r = check_directory(path, ret_failure);
+        if (r < 0)
+                return r;
+        if (stat(path, &st) < 0) {
+                if (errno != ENOENT)
+                        return failure_set(ret_failure, -errno, FAILURE_UNAVAILABLE, "%s: %s", path, strerror(errno));
+                *ret_note = NULL;
+                return 0;
+        }
+        if (!S_ISREG(st.st_mode))
+                return failure_set(ret_failure, -EINVAL, FAILURE_STOP, "%s is no regular file: correct the url", path);
+        if (access(path, R_OK | W_OK) < 0)
+                return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
+                                   "destination %s cannot be written by user %u: give it the right", path,
+                                   (unsigned) geteuid());
+
+        /* Without both -wal and -shm an ordinary opening might make them: look at the file alone. */
+        is_live = beside_exists(path, "-wal") && beside_exists(path, "-shm");
+        r = db_open(path, is_live ? DB_READ : DB_PEEK, &busy, &db, NULL, ret_failure);
+        if (r < 0)
+                return r;
+        r = schema_verify(db, path, table, NULL, ret_failure);
+        if (r < 0)
+                return r;
+        if (!is_live && beside_exists(path, "-wal") &&
+            asprintf(&note, "%s-wal was not read: it has no -shm, which the next opening makes", path) < 0)
+                note = NULL;
+        *ret_note = note;
+        return 0;
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* M11: syncs a source through SQLite itself, with the handles that SQLite has open.
+ *
+ * An application with synchronous=NORMAL syncs its -wal only when it checkpoints: what it has committed,
+ * and we have read, a power cut may take away again, and the same numbers would be given to other events.
+ *
+ * Order matters. First the -wal: after it, every frame that still stands there is durable. Then stat the
+ * database file, then sync it if it changed since we last synced it: a frame that is no longer in the -wal
+ * was copied into the database before the first step ended, so the stat sees that change.
+ *
+ * The skip is sound only if every write after the last sync would show in (size, ctime). The kernel
+ * stamps with a clock that stands still for up to a tick (10 ms); two writes in one tick look alike. So a
+ * sync is remembered only if the stamp was older than STAMP_GRAIN when it began. (ctime, not mtime: nobody
+ * can set it. An application that writes through a memory map is stamped at write-back; SQLite as shipped
+ * never does.)
+ *
+ * Must not touch: locks, transactions, any descriptor of a database or -shm but SQLite's own (M12). */
+#include "worker/source/sqlite_durability.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/macro.h"
+
+#define STAMP_GRAIN_NSEC 50000000LL
+
+static int sync_failed(const char *path, const char *what, struct failure *ret_failure) {
+        return failure_set(ret_failure, -EIO, FAILURE_SYNC,
+                           "%s: the sync of its %s failed, so what was read there may not survive a power cut; look at "
+                           "the disk (kernel log)",
+                           path, what);
+}
+
+static int sync_path(const char *path, int flags, const char *source_path, const char *what,
+                     struct failure *ret_failure) {
+        _cleanup_fd_ int fd = -1;
+
+        fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+        if (fd < 0 && errno == ENOENT)
+                return 0; /* a journal that was deleted meanwhile: the directory's sync is to come */
+        if (fd < 0)
+                return failure_set(ret_failure, -errno, FAILURE_UNAVAILABLE, "%s: cannot open its %s to sync it: %s",
+                                   source_path, what, strerror(errno));
+        if (fsync(fd) < 0)
+                return sync_failed(source_path, what, ret_failure);
+        return 0;
+}
+
+static int sync_directory(const char *path, struct failure *ret_failure) {
+        char directory[PATH_MAX];
+        const char *slash = strrchr(path, '/');
+
+        (void) snprintf(directory, sizeof directory, "%.*s/", slash ? (int) (slash - path) : 0, path);
+        return sync_path(directory, O_DIRECTORY, path, "directory", ret_failure);
+}
+
+static sqlite3_file *file_of(sqlite3 *db, const char *schema, int which) {
+        sqlite3_file *file = NULL;
+
+        (void) sqlite3_file_control(db, schema, which, &file);
+        return file && file->pMethods ? file : NULL;
+}
+
+static bool header_says_wal(sqlite3_file *file) {
+        uint8_t version[2] = { 0 };
+
+        return file->pMethods->xRead(file, version, sizeof version, 18) == SQLITE_OK && version[0] == 2;
+}
+
+/* The -wal as this connection has it open (SQLITE_FCNTL_JOURNAL_POINTER gives it in WAL mode; a
+ * read-only connection never has a rollback journal open). NULL and *ret_missing: it should be there. */
+static sqlite3_file *find_wal(sqlite3 *db, const char *schema, sqlite3_file *database, bool *ret_missing) {
+        sqlite3_file *wal = file_of(db, schema, SQLITE_FCNTL_JOURNAL_POINTER);
+        char sql[64];
+
+        if (!wal && header_says_wal(database)) {
+                /* The application went over to WAL since our last read; the next read sees it. */
+                (void) snprintf(sql, sizeof sql, "PRAGMA %s.schema_version", schema);
+                (void) sqlite3_exec(db, sql, NULL, NULL, NULL);
+                wal = file_of(db, schema, SQLITE_FCNTL_JOURNAL_POINTER);
+        }
+        *ret_missing = !wal && header_says_wal(database);
+        return wal;
+}
+
+static bool is_unchanged(const struct durability *durability, const struct stat *st) {
+        return durability->database_known && durability->database_inode == st->st_ino &&
+               durability->database_bytes == st->st_size && durability->database_ctime_sec == st->st_ctim.tv_sec &&
+               durability->database_ctime_nsec == st->st_ctim.tv_nsec;
+}
+
+static bool stamp_is_old(const struct stat *st) {
+        struct timespec now;
+
+        (void) clock_gettime(CLOCK_REALTIME, &now);
+        return (now.tv_sec - st->st_ctim.tv_sec) * 1000000000LL + (now.tv_nsec - st->st_ctim.tv_nsec) >
+               STAMP_GRAIN_NSEC;
+}
+
+static int sync_database(sqlite3_file *file, const char *path, struct durability *durability,
+                         struct failure *ret_failure) {
+        struct stat st;
+        bool is_known;
+
+        if (stat(path, &st) < 0)
+                st = (struct stat){ 0 }; /* gone: sync what is open, remember nothing */
+        if (st.st_ino != 0 && is_unchanged(durability, &st))
+                return 0;
+        is_known = st.st_ino != 0 && stamp_is_old(&st);
+
+        durability->database_known = false;
+        if (file->pMethods->xSync(file, SQLITE_SYNC_NORMAL) != SQLITE_OK)
+                return sync_failed(path, "database file", ret_failure);
+        durability->database_known = is_known;
+        durability->database_inode = st.st_ino;
+        durability->database_bytes = st.st_size;
+        durability->database_ctime_sec = st.st_ctim.tv_sec;
+        durability->database_ctime_nsec = st.st_ctim.tv_nsec;
+        return 0;
+}
+
+static int sync_wal(sqlite3_file *wal, const char *path, struct durability *durability,
+                    struct failure *ret_failure) {
+        char name[PATH_MAX];
+        struct stat st = { 0 };
+        int r;
+
+        if (wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL) != SQLITE_OK)
+                return sync_failed(path, "-wal", ret_failure);
+        /* Its name must be durable too, once: with synchronous=OFF nobody else sees to that. */
+        if (snprintf(name, sizeof name, "%s-wal", path) < (int) sizeof name && stat(name, &st) == 0 &&
+            durability->wal_inode == st.st_ino)
+                return 0;
+        r = sync_directory(path, ret_failure);
+        if (r < 0)
+                return r;
+        durability->wal_inode = st.st_ino;
+        return 0;
+}
+
+/* Rollback mode: the commit is the journal's end (deleted, truncated or zeroed). If that is lost, the
+ * next to open the database rolls the commit back. */
+static int sync_rollback(sqlite3_file *database, const char *path, struct durability *durability,
+                         struct failure *ret_failure) {
+        char name[PATH_MAX];
+        int r;
+
+        durability->database_known = false;
+        r = sync_database(database, path, durability, ret_failure);
+        if (r < 0)
+                return r;
+        if (snprintf(name, sizeof name, "%s-journal", path) < (int) sizeof name) {
+                r = sync_path(name, 0, path, "-journal", ret_failure);
+                if (r < 0)
+                        return r;
+        }
+        return sync_directory(path, ret_failure);
+}
+
+int durability_sync(sqlite3 *db, const char *schema, const char *path, struct durability *durability,
+                    struct failure *ret_failure) {
+        sqlite3_file *database, *wal;
+        bool wal_is_missing;
+        const char *real;
+        int r;
+
+        assert(db);
+        assert(schema);
+        assert(durability);
+
+        database = file_of(db, schema, SQLITE_FCNTL_FILE_POINTER);
+        if (!database)
+                return failure_set(ret_failure, -EBADMSG, FAILURE_STOP,
+                                   "%s: this SQLite (%s) shows no file to sync, so what is read cannot be made durable",
+                                   path, sqlite3_libversion());
+        wal = find_wal(db, schema, database, &wal_is_missing);
+        if (wal_is_missing)
+                return failure_set(ret_failure, -EBADMSG, FAILURE_STOP,
+                                   "%s is in WAL mode, but this SQLite (%s) shows no -wal to sync, so what is read cannot "
+                                   "be made durable",
+                                   path, sqlite3_libversion());
+        /* Links resolved: SQLite's files stand beside the real one. */
+        real = sqlite3_db_filename(db, schema);
+        if (!real || !*real)
+                real = path;
+        if (!wal)
+                return sync_rollback(database, real, durability, ret_failure);
+
+        r = sync_wal(wal, real, durability, ret_failure);
+        if (r < 0)
+                return r;
+        return sync_database(database, real, durability, ret_failure);
+}
