@@ -2,17 +2,22 @@
 /* Baton's journal: its format on disk, and how to read and write it (DESIGN section 6).
  *
  * One file per worker, one writer, in STATE/journal/DESTINATION/, called
- * WWWW-G.journal (worker index in 4 digits, worker generation in decimal). Little-endian.
+ * WWWW-G.journal (worker index in 4 digits, worker generation in decimal), or WWWW-G.N.journal where
+ * that name was taken: generations begin again in a new segment, and a dead writer's file is never
+ * overwritten. Little-endian.
  *
  * File header, 128 bytes:
  *   0  8  magic "BATONJNL"       8  4  version (1)        12  4  header_bytes (128)
- *  16 16  instance              32  8  worker_generation   40  4  worker_index   44  4  zero
+ *  16 16  instance              32  8  worker_generation   40  4  worker_index
+ *  44  4  flags: bit 0 = every record is synced before it is acknowledged; others zero
  *  48  8  created_realtime_usec 56 64  destination name    120 4  zero   124  4  CRC-32C of bytes 0–123
+ * (every later version keeps magic, version and header_bytes there, and the CRC in its last 4 bytes)
  *
  * Then records, each a multiple of 8 bytes:
  *   0  4  record_bytes (the whole record; 0 = end: the space behind is zero-filled)
  *   4  4  CRC-32C of bytes 8 … record_bytes-1
- *   8  2  type (enum journal_type)  10 2 record version (1)  12 4 zero
+ *   8  2  type (enum journal_type)  10 2 record version (1)
+ *  12  4  CRC-32C of the session field alone: a damaged record still says whom it concerns
  *  16  8  sequence: 1, 2, 3 … in this file   24 8 realtime_usec
  *  32  8  epoch        40 8 position      48 8 anchor       56 8 event_count
  *  64  8  digest_sum   72 8 parked_count  80 64 session    144 64 source_identity
@@ -59,11 +64,14 @@ void journal_close(struct journal *journal); /* removes nothing */
 
 /* Appends one record; if the journal is `synced`, durable (fdatasync into zero-filled space) when it
  * returns 0. Rotates by itself where the file has grown (new file with a snapshot of the latest record
- * of every session it holds, synced if `synced`, renamed over). FAILURE_SYNC: uncertain, latch (M7);
- * FAILURE_FULL: nothing was appended. */
+ * of every session it holds, renamed over). FAILURE_SYNC: uncertain, latch (M7): the record counts as
+ * said, and journal_renew() carries it; until then every append answers FAILURE_SYNC. FAILURE_FULL:
+ * nothing was appended. -ESTALE (FAILURE_STOP): the session's record would be lower than the one
+ * before, which "highest epoch, then highest position" would not let win: raise the epoch first. */
 int journal_append(struct journal *journal, enum journal_type type, const struct checkpoint *checkpoint,
                    struct failure *ret_failure);
-/* Forgets a session that another worker owns now, so that it leaves the next snapshot. */
+/* Forgets a session that another worker owns now: it leaves the next snapshot as soon as another
+ * journal surely holds a better record. An append takes it back. */
 void journal_forget(struct journal *journal, const char *session);
 /* M7: after a failed sync: a new file with everything known, synced; the old one is never synced again. */
 int journal_renew(struct journal *journal, struct failure *ret_failure);
@@ -75,26 +83,33 @@ struct journal_entry {
         struct checkpoint checkpoint;
         enum journal_type type;
         char file_name[64];
-        bool damaged;         /* a file that holds this session is damaged in the middle */
-        bool file_unreadable; /* … or its header is, so which sessions it held is unknown */
+        bool damaged; /* its file is damaged, but surely not where this session is */
 };
 /* Reads every journal in STATE/journal/DESTINATION/ (a missing directory is an empty table), each
  * synced first if `sync` (M3 step 2: what is read must be durable). Cheap enough for a takeover: files
  * unchanged since the last call on the same *table (inode, size, mtime of a dead writer) are not read
- * again. *table: NULL the first time, journal_table_free(). */
+ * again. *table: NULL the first time, journal_table_free(); kept (and to be freed) on failure too.
+ * FAILURE_SYNC: a file cannot be synced; it is reported once and never synced again by this table. What a
+ * file says is not a failure here: see the findings and journal_table_find(). */
 int journal_table_load(const char *state_directory, const char *destination, const uint8_t *instance,
                        bool sync, struct journal_table **table, struct failure *ret_failure);
 /* 0 and a copy; -ENOENT where no journal knows the session; -EBADMSG (FAILURE_STOP, names file and
- * offset, points to `baton journal check`) where damage touches it. */
+ * offset, points to `baton journal check`) where damage touches it, that is, where its best record may
+ * have been what is damaged; -EPROTONOSUPPORT (FAILURE_STOP) beside a journal of another version. */
 int journal_table_find(const struct journal_table *table, const char *session,
                        struct journal_entry *ret_entry, struct failure *ret_failure);
 void journal_table_free(struct journal_table *table);
+/* What the last load found that should be logged, one sentence each, once: a torn tail cut, a damaged,
+ * foreign or empty file. */
+uint32_t journal_table_finding_count(const struct journal_table *table);
+const char *journal_table_finding(const struct journal_table *table, uint32_t index);
 
 /* Unlinks journals of dead writers (flock free) of which every session has a better record elsewhere.
  * Called by a mover at start and after rotation; safe against concurrent callers (gc lock). */
 int journal_collect(const char *state_directory, const char *destination, const uint8_t *instance);
 
-/* For `baton journal check|show`: read-only. check: 0 clean, 1 torn tail only, -EBADMSG damaged,
+/* For `baton journal check|show`: read-only, a file or a directory of them. check: 0 clean, 1 torn tail
+ * only (or empty, or lacking what a power cut took of an unsynced file), -EBADMSG damaged,
  * -EPROTONOSUPPORT other version; *ret_failure says file, offset and reason. Prints findings to `out`. */
 int journal_check(const char *path, FILE *out, struct failure *ret_failure);
 int journal_show(const char *path, bool json, FILE *out, struct failure *ret_failure);
