@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Figures and texts as a person reads them. Must not touch: locale; output but the FILE it is given. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "supervisor/cli/format.h"
+
+void *must_have(void *memory) {
+        if (!memory) {
+                fputs("baton: out of memory\n", stderr);
+                exit(1);
+        }
+        return memory;
+}
+
+const char *format_count(uint64_t value, char *buffer) {
+        char digits[FORMAT_BYTES];
+        size_t length, out = 0;
+
+        if (value == FORMAT_UNKNOWN)
+                return strcpy(buffer, "unknown");
+        length = (size_t) snprintf(digits, sizeof(digits), "%" PRIu64, value);
+        for (size_t i = 0; i < length; i++) {
+                if (i > 0 && (length - i) % 3 == 0)
+                        buffer[out++] = ',';
+                buffer[out++] = digits[i];
+        }
+        buffer[out] = '\0';
+        assert(out < FORMAT_BYTES);
+        return buffer;
+}
+
+const char *format_size(uint64_t bytes, char *buffer) {
+        static const char *const units[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+        double value = (double) bytes / 1024;
+        size_t unit = 0;
+
+        if (bytes == FORMAT_UNKNOWN)
+                return strcpy(buffer, "unknown");
+        if (bytes < 1024) {
+                (void) snprintf(buffer, FORMAT_BYTES, "%" PRIu64 " B", bytes);
+                return buffer;
+        }
+        while (value >= 1024 && unit + 1 < ELEMENTSOF(units)) {
+                value /= 1024;
+                unit++;
+        }
+        (void) snprintf(buffer, FORMAT_BYTES, "%.1f %s", value, units[unit]);
+        return buffer;
+}
+
+const char *format_span(uint64_t span_usec, char *buffer) {
+        if (span_usec == FORMAT_UNKNOWN)
+                return strcpy(buffer, "unknown");
+        clock_format_span(span_usec, buffer, FORMAT_BYTES);
+        return buffer;
+}
+
+void format_foreign(const char *field, size_t field_bytes, char *ret_text, size_t text_bytes) {
+        size_t length = strnlen(field, field_bytes);
+        bool is_utf8;
+
+        assert(text_bytes > 0);
+
+        length = MIN_OF(length, text_bytes - 1);
+        is_utf8 = text_is_utf8(field, length);
+        for (size_t i = 0; i < length; i++) {
+                unsigned char byte = (unsigned char) field[i];
+                /* U+0080 … U+009F are controls too: their second byte, after 0xc2. */
+                bool is_c1 = i > 0 && (unsigned char) field[i - 1] == 0xc2 && byte < 0xa0;
+
+                ret_text[i] = byte < 0x20 || byte == 0x7f || is_c1 || (!is_utf8 && byte >= 0x80) ? '?'
+                                                                                                 : field[i];
+                if (is_c1)
+                        ret_text[i - 1] = '?';
+        }
+        ret_text[length] = '\0';
+}
+
+size_t format_width(const char *text) {
+        size_t width = 0;
+
+        for (; *text; text++)
+                width += ((unsigned char) *text & 0xc0) != 0x80;
+        return width;
+}
+
+void table_cell(struct table *table, const char *format, ...) {
+        va_list arguments;
+        char *cell = NULL;
+        int r;
+
+        if (table->cell_count == table->cell_capacity) {
+                table->cell_capacity = MAX_OF(table->cell_capacity * 2, (size_t) 64);
+                table->cells = must_have(
+                        reallocarray(table->cells, table->cell_capacity, sizeof(table->cells[0])));
+        }
+        va_start(arguments, format);
+        r = vasprintf(&cell, format, arguments);
+        va_end(arguments);
+        table->cells[table->cell_count++] = must_have(r < 0 ? NULL : cell);
+}
+
+static void print_row(const struct table *table, size_t first, const size_t *widths, unsigned indent,
+                      FILE *out) {
+        size_t columns = strlen(table->align);
+
+        fprintf(out, "%*s", (int) indent, "");
+        for (size_t column = 0; column < columns && first + column < table->cell_count; column++) {
+                const char *cell = table->cells[first + column];
+                int padding = (int) (widths[column] - format_width(cell));
+                bool is_last = column + 1 == columns;
+
+                if (table->align[column] == 'r')
+                        fprintf(out, "%*s%s", padding, "", cell);
+                else
+                        fprintf(out, "%s%*s", cell, is_last ? 0 : padding, "");
+                fputs(is_last ? "\n" : "  ", out);
+        }
+}
+
+void table_print(const struct table *table, unsigned indent, FILE *out) {
+        size_t columns = strlen(table->align);
+        size_t widths[16] = {};
+
+        assert(columns > 0 && columns <= ELEMENTSOF(widths));
+        assert(table->cell_count % columns == 0);
+
+        for (size_t i = 0; i < table->cell_count; i++)
+                widths[i % columns] = MAX_OF(widths[i % columns], format_width(table->cells[i]));
+        for (size_t i = 0; i < table->cell_count; i += columns)
+                print_row(table, i, widths, indent, out);
+}
+
+void table_done(struct table *table) {
+        for (size_t i = 0; i < table->cell_count; i++)
+                free(table->cells[i]);
+        free(table->cells);
+        *table = (struct table){};
+}
