@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* M9: what inotify tells of a source: a write, a WAL that comes later, a file that is replaced, two
+ * sessions on one file; and the fingerprint of the safety poll. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "worker/session.h"
+
+static char directory[64];
+static struct wake wake;
+static struct session one, two;
+static unsigned news_one, news_two;
+
+static void write_file(const char *name, const char *text) {
+        char path[256];
+        int fd;
+
+        (void) snprintf(path, sizeof(path), "%s/%s", directory, name);
+        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        cr_assert_geq(fd, 0);
+        cr_assert_eq(write(fd, text, strlen(text)), (ssize_t) strlen(text));
+        (void) close(fd);
+}
+
+static struct source_watch paths(void) {
+        struct source_watch watch = {.file_names = {"a.db", "a.db-wal"}};
+
+        (void) snprintf(watch.directory, sizeof(watch.directory), "%s", directory);
+        return watch;
+}
+
+static void count(struct session *session, void *context) {
+        (void) context;
+        news_one += session == &one;
+        news_two += session == &two;
+}
+
+static void read_news(void) {
+        struct pollfd poll_fd = {.fd = wake.inotify_fd, .events = POLLIN};
+
+        news_one = news_two = 0;
+        (void) poll(&poll_fd, 1, 0); /* the event stands in the queue before the write returns */
+        wake_read(&wake, &one, count, NULL);
+}
+
+static void begin(void) {
+        struct source_watch watch;
+        bool complete;
+
+        (void) snprintf(directory, sizeof(directory), "/tmp/baton-wake-XXXXXX");
+        cr_assert_not_null(mkdtemp(directory));
+        write_file("a.db", "x");
+        cr_assert_eq(wake_init(&wake), 0);
+        watch = paths();
+        wake_add(&wake, &one, &watch, &complete);
+        cr_assert(complete);
+        wake_add(&wake, &two, &watch, &complete);
+        cr_assert(complete);
+}
+
+static void end(void) {
+        char command[128];
+
+        wake_remove(&wake, &one);
+        wake_remove(&wake, &two);
+        for (size_t i = 0; i < WAKE_BUCKET_COUNT; i++)
+                cr_assert_null(wake.buckets[i], "no link is left");
+        wake_done(&wake);
+        (void) snprintf(command, sizeof(command), "rm -rf %s", directory);
+        cr_assert_eq(system(command), 0);
+}
+
+TestSuite(wake, .init = begin, .fini = end);
+
+Test(wake, M9_a_write_wakes_every_session_of_the_file) {
+        read_news();
+        cr_assert_eq(news_one + news_two, 0);
+        write_file("a.db", "y");
+        read_news();
+        cr_assert_geq(news_one, 1);
+        cr_assert_geq(news_two, 1);
+}
+
+Test(wake, M9_a_wal_that_comes_later_is_watched) {
+        write_file("a.db-wal", "1");
+        read_news();
+        cr_assert_geq(news_one, 1, "its creation");
+        write_file("a.db-wal", "2");
+        read_news();
+        cr_assert_geq(news_one, 1, "its growth");
+}
+
+Test(wake, M9_other_files_of_the_directory_are_no_news) {
+        write_file("other.db", "x");
+        read_news();
+        cr_assert_eq(news_one + news_two, 0);
+}
+
+Test(wake, M9_a_replaced_file_is_news_and_watched_again) {
+        char from[256], to[256];
+
+        write_file("new.db", "n");
+        (void) snprintf(from, sizeof(from), "%s/new.db", directory);
+        (void) snprintf(to, sizeof(to), "%s/a.db", directory);
+        cr_assert_eq(rename(from, to), 0);
+        read_news();
+        cr_assert_geq(news_one, 1);
+        write_file("a.db", "z");
+        read_news();
+        cr_assert_geq(news_one, 1);
+        cr_assert_geq(news_two, 1);
+}
+
+Test(wake, one_session_leaving_does_not_deafen_the_other) {
+        wake_remove(&wake, &one);
+        write_file("a.db", "y");
+        read_news();
+        cr_assert_eq(news_one, 0);
+        cr_assert_geq(news_two, 1);
+}
+
+Test(wake, the_fingerprint_changes_with_content_and_file) {
+        struct source_watch watch = paths();
+        uint64_t before = wake_fingerprint(&watch), after;
+
+        cr_assert_eq(before, wake_fingerprint(&watch));
+        write_file("a.db", "longer");
+        after = wake_fingerprint(&watch);
+        cr_assert_neq(before, after);
+        write_file("a.db-wal", "w");
+        cr_assert_neq(after, wake_fingerprint(&watch));
+}
