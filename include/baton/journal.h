@@ -83,7 +83,6 @@ struct journal_entry {
         struct checkpoint checkpoint;
         enum journal_type type;
         char file_name[64];
-        bool damaged; /* its file is damaged, but surely not where this session is */
 };
 /* Reads every journal in STATE/journal/DESTINATION/ (a missing directory is an empty table), each
  * synced first if `sync` (M3 step 2: what is read must be durable). Cheap enough for a takeover: files
@@ -94,8 +93,9 @@ struct journal_entry {
 int journal_table_load(const char *state_directory, const char *destination, const uint8_t *instance,
                        bool sync, struct journal_table **table, struct failure *ret_failure);
 /* 0 and a copy; -ENOENT where no journal knows the session; -EBADMSG (FAILURE_STOP, names file and
- * offset, points to `baton journal check`) where damage touches it, that is, where its best record may
- * have been what is damaged; -EPROTONOSUPPORT (FAILURE_STOP) beside a journal of another version. */
+ * offset, points to `baton journal check`) where damage touches it: a damaged file holds it, or has a
+ * damaged record of which nobody can say whom it was about; -EPROTONOSUPPORT (FAILURE_STOP) beside a
+ * journal of another version. */
 int journal_table_find(const struct journal_table *table, const char *session,
                        struct journal_entry *ret_entry, struct failure *ret_failure);
 void journal_table_free(struct journal_table *table);

@@ -47,7 +47,8 @@ static void file_reset(struct journal_file *file) {
         file->verdict = JOURNAL_GO_ON;
         file->reason = file->damage_reason = NULL;
         file->reason_offset = file->next_offset = file->synced_offset = 0;
-        file->damage_offset = file->unnamed_offset = 0;
+        file->damage_offset = 0;
+        file->is_damage_unnamed = false;
         file->last_index = UINT32_MAX;
 }
 
@@ -60,12 +61,7 @@ bool journal_file_is_sound(const struct journal_file *file) {
 }
 
 uint64_t journal_file_damage_of(const struct journal_file *file, const struct journal_known *known) {
-        if (known && known->damage_offset != 0)
-                return known->damage_offset;
-        /* A record behind the damage says more than a lost one could have said (J2). */
-        if (file->unnamed_offset != 0 && (!known || known->offset < file->unnamed_offset))
-                return file->unnamed_offset;
-        return 0;
+        return known || file->is_damage_unnamed ? file->damage_offset : 0;
 }
 
 /* ---- what a step says ------------------------------------------------------------------------ */
@@ -96,7 +92,6 @@ static int note_record(struct journal_file *file, const struct journal_step *ste
                 memcpy(known->record.checkpoint.instance, file->header.instance, INSTANCE_BYTES);
         }
         known->offset = step->offset;
-        known->damage_offset = 0;
         /* A file is synced whole before it gets its name; an unsynced one is synced by who reads it. */
         if (step->record.type == JOURNAL_SNAPSHOT || !(file->header.flags & JOURNAL_FLAG_SYNCED))
                 prove(known);
@@ -106,7 +101,6 @@ static int note_record(struct journal_file *file, const struct journal_step *ste
 static int note_damage(struct journal_file *file, const struct journal_look *look,
                        const struct journal_step *step) {
         struct journal_known *known;
-        int r;
 
         if (file->damage_offset == 0) {
                 file->damage_offset = step->offset;
@@ -118,14 +112,10 @@ static int note_damage(struct journal_file *file, const struct journal_look *loo
                                      look->directory, file->name, step->offset, step->reason);
         }
         if (step->damaged_session[0] == '\0') {
-                file->unnamed_offset = step->offset;
+                file->is_damage_unnamed = true;
                 return 0;
         }
-        r = journal_map_add(&file->sessions, step->damaged_session, &known);
-        if (r < 0)
-                return r;
-        known->damage_offset = step->offset;
-        return 0;
+        return journal_map_add(&file->sessions, step->damaged_session, &known);
 }
 
 static void refuse(struct journal_file *file, const struct journal_look *look, enum journal_decision verdict,

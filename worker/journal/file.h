@@ -40,7 +40,7 @@ struct journal_file {
         uint32_t last_index;    /* entry of the last record; UINT32_MAX: none yet */
         uint64_t damage_offset; /* first damaged place; 0: none */
         const char *damage_reason;
-        uint64_t unnamed_offset; /* last damaged place of which nobody knows the session; 0: none */
+        bool is_damage_unnamed; /* nobody knows whom a damaged record was about: it may be anyone */
         struct journal_map sessions;
 };
 
@@ -62,5 +62,5 @@ void journal_file_done(struct journal_file *file);
 
 /* True if its own, whole, undamaged content may stand in for another file's (J8). */
 bool journal_file_is_sound(const struct journal_file *file);
-/* The place that makes the session's best record in this file uncertain; 0: none. */
+/* The first damaged place, if damage in this file concerns the session (J2); 0: it does not. */
 uint64_t journal_file_damage_of(const struct journal_file *file, const struct journal_known *known);

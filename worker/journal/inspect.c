@@ -258,7 +258,7 @@ static int conclude(const struct inspection *inspection, struct failure *ret_fai
         case JOURNAL_TORN_TAIL:
         case JOURNAL_LOST:
         case JOURNAL_UNBORN:
-                (void) failure_set(ret_failure, -ENODATA, FAILURE_NONE,
+                (void) failure_set(ret_failure, -ENODATA, FAILURE_STOP,
                                    "journal %s, byte %" PRIu64 ": %s; the next "
                                    "worker that reads it deals with it",
                                    inspection->path, inspection->verdict_offset, inspection->reason);

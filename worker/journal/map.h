@@ -11,7 +11,6 @@
 struct journal_known {
         struct journal_record record; /* the latest; record.checkpoint.session is the key */
         uint64_t offset;              /* where it stands; 0: none (only damage names this session) */
-        uint64_t damage_offset;       /* a damaged record about it and none behind it; 0: none */
         bool forgotten;               /* writer: may leave the snapshot once it is superseded (J7) */
         bool has_proven;              /* the latest record that its writer has surely synced (J8) … */
         uint64_t proven_epoch, proven_position; /* … was this one */

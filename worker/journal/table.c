@@ -271,7 +271,6 @@ int journal_table_find(const struct journal_table *table, const char *session,
         *ret_entry = (struct journal_entry){
                 .checkpoint = best->record.checkpoint,
                 .type = best->record.type,
-                .damaged = best_file->damage_offset != 0,
         };
         memcpy(ret_entry->file_name, best_file->name, sizeof ret_entry->file_name);
         return 0;
