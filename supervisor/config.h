@@ -14,7 +14,7 @@
 
 struct config_destination {
         const char *name, *url;
-        const char *file;               /* where the section begins, for messages */
+        const char *file; /* where the section begins, for messages */
         uint32_t line;
         uint32_t workers, batch_rows;
         uint64_t batch_bytes, batch_usec, parked_limit;
@@ -29,8 +29,8 @@ struct config_source {
 };
 
 struct config_session {
-        const char *name;               /* as shown: "orders", or "orders/events" where there are several */
-        uint32_t source, destination;   /* indexes */
+        const char *name;             /* as shown: "orders", or "orders/events" where there are several */
+        uint32_t source, destination; /* indexes */
 };
 
 struct config {
@@ -40,13 +40,13 @@ struct config {
         struct config_source *sources;
         struct config_session *sessions;
         uint32_t destination_count, source_count, session_count;
-        struct config_chunk *arena;     /* owns every text and array above; opaque */
+        struct config_chunk *arena; /* owns every text and array above; opaque */
 };
 
 /* Reads and checks the file and its drop-ins. 0 and *ret_config (config_free()), or -errno and a sentence
  * with file, line, key and the nearest valid one. Every URL has passed url_parse() and option_check(). */
 int config_load(const char *path, struct config **ret_config, struct failure *ret_failure);
-void config_free(struct config *config);        /* NULL is accepted */
+void config_free(struct config *config); /* NULL is accepted */
 void config_freep(struct config **config);
 #define _cleanup_config_ _cleanup_(config_freep)
 
@@ -63,11 +63,11 @@ enum config_section { CONFIG_BATON = 0, CONFIG_DESTINATION, CONFIG_SOURCE, CONFI
 enum config_type { CONFIG_SPAN, CONFIG_BYTES, CONFIG_NUMBER, CONFIG_BOOL, CONFIG_URL, CONFIG_NAMES };
 
 struct config_key {
-        const char *key;                /* NULL ends a table */
+        const char *key; /* NULL ends a table */
         enum config_type type;
-        const char *default_text;       /* NULL: must be given */
-        uint64_t minimum, maximum;      /* SPAN in microseconds, BYTES, NUMBER; inclusive */
-        const char *range_text;         /* the same for a person: "1s to 1h" */
+        const char *default_text;  /* NULL: must be given */
+        uint64_t minimum, maximum; /* SPAN in microseconds, BYTES, NUMBER; inclusive */
+        const char *range_text;    /* the same for a person: "1s to 1h" */
         const char *help;
 };
 extern const struct config_key *const config_keys[CONFIG_SECTION_COUNT];

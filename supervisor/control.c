@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The private sd-bus server at RUNTIME/control: no bus daemon, typed, introspectable with busctl.
+ *
+ * Who may connect: root and our own user, by the kernel's word (SO_PEERCRED) at accept, behind the socket's
+ * mode 0600. At most 16 connections; one that says nothing for a minute is closed. Must not touch: state
+ * of the supervisor but through operator.c and reload.c. */
+#include "supervisor/control.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-id128.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "supervisor/manager.h"
+#include "supervisor/socket.h"
+
+struct connection {
+        struct control *control;
+        sd_bus *bus; /* NULL: this place is free */
+        sd_event_source *idle_source;
+};
+
+struct control {
+        struct manager *manager;
+        int fd;
+        sd_event_source *source;
+        struct connection connections[CONTROL_CONNECTION_COUNT_MAX];
+        bool full_told;
+};
+
+/* ---- methods ------------------------------------------------------------------------------------------ */
+static int refused(sd_bus_error *ret_error, int r, const char *name, const struct failure *failure) {
+        (void) sd_bus_error_set(ret_error, name, failure->text);
+        return r;
+}
+
+static int method_ping(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
+        (void) context;
+        (void) ret_error;
+        return sd_bus_reply_method_return(message, "us", (uint32_t) getpid(), BATON_VERSION);
+}
+
+static int method_scale(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
+        struct manager *manager = context;
+        const char *destination, *error = NULL;
+        struct failure failure = {};
+        uint32_t workers;
+        int r;
+
+        r = sd_bus_message_read(message, "su", &destination, &workers);
+        if (r < 0)
+                return r;
+        r = operator_scale(manager, destination, workers, &error, &failure);
+        if (r < 0)
+                return refused(ret_error, r, error, &failure);
+        return sd_bus_reply_method_return(message, NULL);
+}
+
+static int method_adopt(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
+        struct manager *manager = context;
+        const char *session, *error = NULL;
+        struct failure failure = {};
+        uint64_t request = 0;
+        int r;
+
+        r = sd_bus_message_read(message, "s", &session);
+        if (r < 0)
+                return r;
+        r = operator_adopt(manager, session, &request, &error, &failure);
+        if (r < 0)
+                return refused(ret_error, r, error, &failure);
+        return sd_bus_reply_method_return(message, "t", request);
+}
+
+static int method_reload(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
+        struct manager *manager = context;
+        struct failure failure = {};
+        int r;
+
+        r = reload(manager, &failure);
+        if (r < 0)
+                return refused(ret_error, r, r == -EBUSY ? CONTROL_ERROR_BUSY : CONTROL_ERROR_CONFIGURATION,
+                               &failure);
+        return sd_bus_reply_method_return(message, NULL);
+}
+
+/* UNPRIVILEGED: the peer was checked at accept; there is no bus driver here that could be asked. */
+static const sd_bus_vtable control_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_PING, SD_BUS_NO_ARGS, SD_BUS_RESULT("u", pid, "s", version),
+                                method_ping, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_SCALE, SD_BUS_ARGS("s", destination, "u", workers),
+                                SD_BUS_NO_RESULT, method_scale, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_ADOPT, SD_BUS_ARGS("s", session), SD_BUS_RESULT("t", request),
+                                method_adopt, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_RELOAD, SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_VTABLE_END,
+};
+
+/* busctl takes every address for a bus and says Hello first; answered, it introspects and calls. */
+static int method_hello(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
+        (void) context;
+        (void) ret_error;
+        return sd_bus_reply_method_return(message, "s", ":1.1");
+}
+
+static const sd_bus_vtable hello_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD_WITH_ARGS("Hello", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", name), method_hello,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_VTABLE_END,
+};
+
+/* ---- connections --------------------------------------------------------------------------------------- */
+static void connection_close(struct connection *connection) {
+        connection->idle_source = sd_event_source_disable_unref(connection->idle_source);
+        connection->bus = sd_bus_close_unref(connection->bus);
+        connection->control->full_told = false;
+}
+
+static int on_idle(sd_event_source *source, uint64_t usec, void *context) {
+        (void) source;
+        (void) usec;
+        connection_close(context);
+        return 0;
+}
+
+/* Every message puts the end off. */
+static int on_message(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
+        struct connection *connection = context;
+
+        (void) message;
+        (void) ret_error;
+        (void) sd_event_source_set_time_relative(connection->idle_source, CONTROL_IDLE_USEC);
+        return 0;
+}
+
+static int on_disconnect(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
+        (void) message;
+        (void) ret_error;
+        connection_close(context);
+        return 0;
+}
+
+static bool peer_may(int fd, struct ucred *ret_peer) {
+        socklen_t bytes = sizeof *ret_peer;
+
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &bytes) < 0 || bytes != sizeof *ret_peer)
+                return false;
+        return ret_peer->uid == 0 || ret_peer->uid == geteuid();
+}
+
+static int bus_open(struct connection *connection, int fd) {
+        sd_id128_t id;
+        int r;
+
+        r = sd_id128_randomize(&id);
+        if (r >= 0)
+                r = sd_bus_new(&connection->bus);
+        if (r >= 0)
+                r = sd_bus_set_fd(connection->bus, fd, fd); /* the descriptor is the bus's now */
+        if (r < 0) {
+                (void) close(fd);
+                return r;
+        }
+        r = sd_bus_set_server(connection->bus, true, id);
+        if (r >= 0)
+                r = sd_bus_add_object_vtable(connection->bus, NULL, CONTROL_PATH, CONTROL_INTERFACE,
+                                             control_vtable, connection->control->manager);
+        if (r >= 0)
+                r = sd_bus_add_object_vtable(connection->bus, NULL, "/org/freedesktop/DBus",
+                                             "org.freedesktop.DBus", hello_vtable, NULL);
+        if (r >= 0)
+                r = sd_bus_start(connection->bus);
+        if (r >= 0)
+                r = sd_bus_add_filter(connection->bus, NULL, on_message, connection);
+        if (r >= 0)
+                r = sd_bus_match_signal(connection->bus, NULL, "org.freedesktop.DBus.Local",
+                                        "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",
+                                        "Disconnected", on_disconnect, connection);
+        if (r >= 0)
+                r = sd_bus_attach_event(connection->bus, connection->control->manager->event,
+                                        SD_EVENT_PRIORITY_NORMAL);
+        return r;
+}
+
+static void connection_open(struct connection *connection, int fd) {
+        int r;
+
+        r = sd_event_add_time_relative(connection->control->manager->event, &connection->idle_source,
+                                       CLOCK_MONOTONIC, CONTROL_IDLE_USEC, USEC_PER_SEC, on_idle, connection);
+        if (r < 0)
+                (void) close(fd);
+        else
+                r = bus_open(connection, fd);
+        if (r < 0) {
+                connection_close(connection);
+                log_line(LOG_WARNING, NULL, "a connection to the control socket failed: %s", strerror(-r));
+        }
+}
+
+static struct connection *connection_find_free(struct control *control) {
+        for (size_t i = 0; i < CONTROL_CONNECTION_COUNT_MAX; i++)
+                if (!control->connections[i].bus)
+                        return &control->connections[i];
+        return NULL;
+}
+
+static int on_connect(sd_event_source *source, int fd, uint32_t events, void *context) {
+        struct control *control = context;
+        _cleanup_fd_ int peer_fd = -1;
+        struct connection *connection;
+        struct ucred peer = {};
+
+        (void) source;
+        (void) events;
+        peer_fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (peer_fd < 0)
+                return 0; /* it went away again, or no descriptor is left: the next one comes here again */
+        if (!peer_may(peer_fd, &peer)) {
+                log_line(LOG_WARNING, &(struct log_fields){ .pid = peer.pid },
+                         "pid %d of user %u may not control Baton: refused", peer.pid, peer.uid);
+                return 0;
+        }
+        connection = connection_find_free(control);
+        if (!connection) {
+                if (!control->full_told)
+                        log_line(LOG_WARNING, NULL,
+                                 "%d connections to the control socket are open: more are refused",
+                                 CONTROL_CONNECTION_COUNT_MAX);
+                control->full_told = true;
+                return 0;
+        }
+        connection_open(connection, TAKE_FD(peer_fd));
+        return 0;
+}
+
+/* ---- start and stop ------------------------------------------------------------------------------------- */
+int control_start(struct manager *manager, struct failure *ret_failure) {
+        struct control *control;
+        int r;
+
+        assert(!manager->control);
+        control = calloc(1, sizeof *control);
+        if (!control)
+                return failure_set(ret_failure, -ENOMEM, FAILURE_STOP, "out of memory");
+        control->manager = manager;
+        control->fd = -1;
+        for (size_t i = 0; i < CONTROL_CONNECTION_COUNT_MAX; i++)
+                control->connections[i].control = control;
+        manager->control = control;
+        r = socket_make(manager->directories.runtime, CONTROL_SOCKET_NAME, SOCK_STREAM, &control->fd,
+                        ret_failure);
+        if (r < 0)
+                return r;
+        r = sd_event_add_io(manager->event, &control->source, control->fd, EPOLLIN, on_connect, control);
+        if (r < 0)
+                return failure_set(ret_failure, r, FAILURE_STOP, "cannot watch the control socket: %s",
+                                   strerror(-r));
+        return 0;
+}
+
+void control_stop(struct manager *manager) {
+        struct control *control = TAKE(manager->control);
+
+        if (!control)
+                return;
+        for (size_t i = 0; i < CONTROL_CONNECTION_COUNT_MAX; i++)
+                connection_close(&control->connections[i]);
+        control->source = sd_event_source_disable_unref(control->source);
+        if (control->fd >= 0) {
+                fd_close(&control->fd);
+                socket_remove(manager->directories.runtime, CONTROL_SOCKET_NAME);
+        }
+        free(control);
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the supervisor knows, and what its files call of each other. Private to supervisor/.
+ *
+ * Everything here is this process's own memory and single-threaded; what workers wrote is read from the
+ * segment, bounded and validated where it is read (P1). A supervisor that dies loses nothing of it: the
+ * next one recomputes it all from the configuration and the segment (adopt.c, plan.c). */
+#pragma once
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+#include "base/directories.h"
+#include "base/failure.h"
+#include "base/macro.h"
+#include "shm/segment.h"
+#include "supervisor/config.h"
+
+/* Entries of the segment, and as many processes that have not entered it yet. */
+#define PROCESS_COUNT_MAX (2 * LAYOUT_WORKER_COUNT_MAX)
+
+#define LOOK_IDLE_USEC (5 * USEC_PER_SEC)
+#define LOOK_ACTIVE_USEC (1 * USEC_PER_SEC)
+#define LOOK_PENDING_USEC (100 * USEC_PER_MSEC)
+#define LOOK_LEAST_USEC (20 * USEC_PER_MSEC) /* between two looks, however many hints come */
+
+/* One worker process: a child, or one that a supervisor before us started (adopted). */
+struct process {
+        struct manager *manager;
+        pid_t pid;            /* 0: this record is free */
+        uint64_t start_ticks; /* S6 */
+        int pid_fd;
+        sd_event_source *source, *kill_source;
+        bool is_child;
+        uint32_t pool_index;
+        uint64_t ref;           /* its entry in the segment; 0: has not entered yet */
+        uint64_t started_usec;  /* when we started or met it */
+        bool leaving;           /* not to have sessions any more */
+        bool drain_told;        /* drain_ref is written */
+        uint32_t session_count; /* owned at the last look */
+        uint64_t pong_seen, answered_usec;
+        uint64_t kill_usec; /* SIGKILL was sent; 0: no */
+};
+
+struct pool {
+        bool used;
+        uint32_t destination; /* index in the configuration; LAYOUT_NONE: leaving */
+        uint32_t wanted;      /* workers: of the configuration, or of Scale() */
+        bool adopted;         /* read from the segment, not yet matched with the configuration */
+        bool renewing;        /* its address changed: all leave before the new one is written */
+        bool assign_needed;
+        char name[LAYOUT_NAME_BYTES];
+        uint64_t restart_delay_usec, restart_usec; /* growing delay, and not before when */
+        bool restart_waits;                        /* a restart is put off to restart_usec */
+        uint64_t takeover_seen;
+        bool latched_seen;
+        uint64_t hint_usec;                       /* orphans were rung for last */
+        uint64_t turn_lost_usec, mutex_lost_usec; /* first seen held by nobody alive; 0: not so */
+        /* Recounted at each look. */
+        uint32_t slot_count, orphan_count, dead_owned_count;
+};
+
+struct slot_record {
+        uint32_t session;    /* index in the configuration; LAYOUT_NONE: unwanted or free */
+        uint32_t pool_index; /* ours, not what stands in the segment now (P1) */
+        uint32_t status_sequence;
+        uint32_t phase; /* enum session_phase as last told */
+        uint32_t failure_kind;
+        bool used, bad_told, quarantine_told, reason_given;
+        uint64_t owner_ref; /* as last told */
+        uint64_t waiting_told_usec;
+};
+
+enum manager_state { MANAGER_WAITING /* for a segment (S11) */, MANAGER_SERVING, MANAGER_STOPPING };
+
+struct manager {
+        struct directories directories;
+        const char *config_path;
+        struct config *config;
+        char worker_path[512];
+        uint8_t instance[LAYOUT_INSTANCE_BYTES];
+        int lock_fd; /* STATE/supervisor.lock */
+        sd_event *event;
+        enum manager_state state;
+        struct segment *segment; /* NULL while waiting for one at the start */
+
+        struct process processes[PROCESS_COUNT_MAX];
+        struct process *process_of_entry[LAYOUT_WORKER_COUNT_MAX]; /* by entry of the segment; NULL */
+        struct pool pools[LAYOUT_POOL_COUNT_MAX];
+        struct slot_record *slots;                              /* segment->slot_count */
+        uint32_t slot_high;                                     /* records at and above were never used */
+        uint32_t *balance_slots, *balance_owner, *balance_heir; /* likewise; scratch of assign.c */
+        uint64_t bad_worker_told[LAYOUT_WORKER_COUNT_MAX];      /* life word that was reported */
+
+        /* look.c */
+        sd_event_source *look_source;
+        uint64_t look_usec;   /* the last look */
+        bool pending, active; /* found by the last look: come again soon */
+        uint32_t phase_count[SESSION_PHASE_COUNT];
+        uint32_t owned_count, unready_count;
+        /* ping.c */
+        sd_event_source *ping_source;
+        uint64_t ping_usec;
+        /* renew.c */
+        sd_event_source *wait_source;
+        uint64_t wait_since_usec, wait_told_usec;
+        char wait_reason[FAILURE_TEXT_BYTES];
+        /* shutdown.c */
+        sd_event_source *shutdown_source;
+        uint64_t shutdown_usec;
+        /* notify.c, control.c */
+        int notify_fd;
+        sd_event_source *notify_source;
+        bool ready_told;
+        char status_told[256];
+        uint64_t status_told_usec;
+        struct control *control;
+};
+
+/* ---- manager.c: start to end ----------------------------------------------------------------------- */
+int manager_new(const struct directories *directories, const char *config_path, struct manager **ret_manager,
+                struct failure *ret_failure);
+void manager_free(struct manager *manager);
+void manager_freep(struct manager **manager);
+/* Lock, configuration, sockets, segment; then the event loop until shutdown. 0: orderly end. */
+int manager_start(struct manager *manager, struct failure *ret_failure);
+int manager_run(struct manager *manager, struct failure *ret_failure);
+
+/* ---- adopt.c --------------------------------------------------------------------------------------- */
+int adopt_lock(struct manager *manager, struct failure *ret_failure);
+int adopt_instance(struct manager *manager, struct failure *ret_failure);
+/* -EBUSY where living processes of another state directory use the runtime directory. */
+int adopt_check_runtime(const struct manager *manager, struct failure *ret_failure);
+/* Adopts the segment, or makes a new one, or begins to wait until that is possible (renew.c). */
+int adopt_segment(struct manager *manager, struct failure *ret_failure);
+int adopt_make(struct manager *manager, int *ret_holder_pid, struct failure *ret_failure);
+void adopt_beat(struct manager *manager); /* header: at most once a second */
+
+/* ---- renew.c --------------------------------------------------------------------------------------- */
+int renew_wait(struct manager *manager, struct failure *ret_failure);
+/* The segment is condemned (S11): lets its workers go, then makes a new one. */
+void renew_segment(struct manager *manager, const char *reason);
+
+/* ---- spawn.c --------------------------------------------------------------------------------------- */
+int spawn_find_worker(struct manager *manager, struct failure *ret_failure);
+int spawn_worker(struct manager *manager, uint32_t pool_index);
+
+/* ---- watch.c --------------------------------------------------------------------------------------- */
+struct process *watch_add(struct manager *manager, pid_t pid, uint64_t start_ticks, int pid_fd, bool is_child,
+                          uint32_t pool_index);
+void watch_forget(struct process *process);
+struct process *watch_find_ref(struct manager *manager, uint64_t ref);
+/* Entries of the segment ↔ processes: who joined, whom a dead supervisor had started. */
+void watch_members(struct manager *manager);
+uint32_t watch_count(const struct manager *manager, uint32_t pool_index, bool with_leaving);
+bool watch_is_eligible(const struct manager *manager, const struct process *process);
+void watch_drain(struct process *process); /* tells it to leave */
+void watch_kill(struct process *process, const char *reason);
+
+/* ---- ping.c, shutdown.c, notify.c ------------------------------------------------------------------ */
+int ping_start(struct manager *manager);
+void ping_interval_changed(struct manager *manager);
+void ping_tick(struct manager *manager, uint64_t now_usec);
+void shutdown_begin(struct manager *manager);
+void shutdown_check(struct manager *manager);
+int notify_start(struct manager *manager, struct failure *ret_failure);
+void notify_stop(struct manager *manager);
+void notify_state(struct manager *manager);
+
+/* ---- plan.c: which session goes into which slot, before anything is written ------------------------- */
+struct plan {
+        const struct config *config;
+        uint32_t *slot_of_session; /* every one has a slot */
+        uint32_t *session_of_slot; /* LAYOUT_NONE: none */
+        uint32_t pool_of_destination[LAYOUT_POOL_COUNT_MAX];
+};
+int plan_make(const struct segment *segment, const struct config *config, struct plan *ret_plan,
+              struct failure *ret_failure);
+void plan_done(struct plan *plan);
+
+/* ---- pools.c --------------------------------------------------------------------------------------- */
+/* What a segment already holds, as records: pools and slots, all still without a place in the configuration. */
+void pools_load(struct manager *manager);
+/* Writes the plan into the segment, differences only, and takes `config` over as the current one. */
+void pools_apply(struct manager *manager, const struct plan *plan, struct config *config);
+/* Writes one session's slot: configured, or reconfigured where it differs. */
+void pools_write_slot(struct manager *manager, const struct plan *plan, uint32_t session);
+void pools_write_settings(struct manager *manager, uint32_t pool_index);
+/* Workers wanted and there: starts some, chooses some to leave; puts away what is empty. */
+void pools_reconcile(struct manager *manager);
+
+/* ---- operator.c: what a person asks for at run time -------------------------------------------------- */
+/* Both: -errno, the name of a D-Bus error (control.h) and a sentence. */
+int operator_scale(struct manager *manager, const char *destination, uint32_t workers, const char **ret_error,
+                   struct failure *ret_failure);
+int operator_adopt(struct manager *manager, const char *session, uint64_t *ret_request,
+                   const char **ret_error, struct failure *ret_failure);
+
+/* ---- assign.c, sessions.c, look.c, reload.c -------------------------------------------------------- */
+void assign_run(struct manager *manager, uint32_t pool_index);
+/* Reads what owners and movers say, tells transitions once, puts withdrawn sessions away. */
+void sessions_scan(struct manager *manager);
+const char *sessions_name(const struct manager *manager, uint32_t slot_index, char *buffer, size_t bytes);
+int look_start(struct manager *manager);
+void look(struct manager *manager);      /* now */
+void look_soon(struct manager *manager); /* now, or as soon as LOOK_LEAST_USEC allows */
+int reload(struct manager *manager, struct failure *ret_failure);

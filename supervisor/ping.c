@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pings every mover and kills the worker that does not answer, or sits on a shared lock, for
+ * stall-timeout (S3): a live owner loses a slot only by its end, and this is how an end is brought about.
+ * Must not touch: any mutex (S5); the words beside one say who holds it and since when. */
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "shm/doorbell.h"
+#include "shm/lock.h"
+#include "supervisor/manager.h"
+
+#define PINGS_A_STALL 4
+
+static const char *const phase_names[PHASE_COUNT] = {
+        [PHASE_STARTING] = "starting",     [PHASE_IDLE] = "idle",
+        [PHASE_READING] = "reading",       [PHASE_WRITING] = "writing",
+        [PHASE_COMMITTING] = "committing", [PHASE_WAITING] = "waiting",
+        [PHASE_DRAINING] = "draining",
+};
+
+static uint64_t interval_usec(const struct manager *manager) {
+        return manager->config->stall_timeout_usec / PINGS_A_STALL;
+}
+
+/* ---- answers ---------------------------------------------------------------------------------------- */
+static void stalled(struct process *process, const struct layout_worker *worker, uint64_t silent_usec) {
+        uint32_t phase = atomic_load_explicit(&worker->phase, memory_order_relaxed);
+        char span[32], reason[128];
+
+        clock_format_span(silent_usec, span, sizeof span);
+        (void) snprintf(reason, sizeof reason, "has not answered for %s (last seen %s)", span,
+                        phase < PHASE_COUNT ? phase_names[phase] : "in an unknown phase");
+        watch_kill(process, reason);
+}
+
+/* A process that has not entered yet owns nothing, but keeps a place: it is given six stall-timeouts,
+ * at least a minute (it may wait for the pool's mutex, whose holder is watched too). */
+static void check_entering(struct process *process, uint64_t now_usec) {
+        uint64_t most_usec = MAX_OF(6 * process->manager->config->stall_timeout_usec, 60 * USEC_PER_SEC);
+
+        if (now_usec - process->started_usec > most_usec)
+                watch_kill(process, "has not joined since it was started");
+}
+
+static void ping_process(struct process *process, uint64_t now_usec) {
+        struct manager *manager = process->manager;
+        struct layout_worker *worker;
+        uint64_t ping, pong;
+
+        if (process->ref == 0) {
+                check_entering(process, now_usec);
+                return;
+        }
+        worker = &manager->segment->workers[worker_ref_index(process->ref)];
+        /* Acquire: pairs with the mover's release. */
+        pong = atomic_load_explicit(&worker->pong, memory_order_acquire);
+        ping = atomic_load_explicit(&worker->ping, memory_order_relaxed);
+        if (pong != process->pong_seen || pong == ping)
+                process->answered_usec = now_usec;
+        process->pong_seen = pong;
+        if (now_usec - process->answered_usec >= manager->config->stall_timeout_usec) {
+                stalled(process, worker, now_usec - process->answered_usec);
+                return;
+        }
+        atomic_store_explicit(&worker->ping_usec, now_usec, memory_order_relaxed);
+        atomic_store_explicit(&worker->ping, ping + 1,
+                              memory_order_release); /* pairs with the mover's acquire */
+        doorbell_ring(manager->segment, process->ref);
+}
+
+/* ---- shared locks ----------------------------------------------------------------------------------- */
+static void check_holder(struct manager *manager, const char *lock_name, const _Atomic uint64_t *holder_ref,
+                         const _Atomic uint64_t *since_usec, uint64_t now_usec) {
+        uint64_t holder = atomic_load_explicit(holder_ref, memory_order_acquire);
+        uint64_t since = atomic_load_explicit(since_usec, memory_order_relaxed);
+        struct process *process;
+        char span[32], reason[128];
+
+        if (holder == 0 || since == 0 || since > now_usec ||
+            now_usec - since <= manager->config->stall_timeout_usec)
+                return;
+        /* Read again: it may have changed hands between the two loads. */
+        if (holder != atomic_load_explicit(holder_ref, memory_order_acquire) ||
+            since != atomic_load_explicit(since_usec, memory_order_relaxed))
+                return;
+        process = watch_find_ref(manager, holder);
+        if (!process)
+                return; /* dead: the kernel has said so in the lock, or lock_is_lost() finds it */
+        clock_format_span(now_usec - since, span, sizeof span);
+        (void) snprintf(reason, sizeof reason, "has held %s for %s", lock_name, span);
+        watch_kill(process, reason);
+}
+
+/* S11: held by a thread that no longer exists and never said so. Twice in a row, a stall-timeout apart,
+ * because a thread that just ended is between the two for a moment. */
+static void check_lost(struct manager *manager, const char *lock_name, const pthread_mutex_t *mutex,
+                       uint64_t *lost_usec, uint64_t now_usec) {
+        char reason[128];
+
+        if (!lock_holder_is_lost(mutex)) {
+                *lost_usec = 0;
+                return;
+        }
+        if (*lost_usec == 0)
+                *lost_usec = now_usec;
+        if (now_usec - *lost_usec < manager->config->stall_timeout_usec)
+                return;
+        *lost_usec = 0;
+        (void) snprintf(reason, sizeof reason, "%s is held by nobody alive", lock_name);
+        renew_segment(manager, reason);
+}
+
+static void check_locks(struct manager *manager, uint32_t pool_index, uint64_t now_usec) {
+        struct layout_pool *shared = &manager->segment->pools[pool_index];
+        struct pool *pool = &manager->pools[pool_index];
+        char turn_name[96], mutex_name[96];
+
+        (void) snprintf(turn_name, sizeof turn_name, "the turn at destination %s", pool->name);
+        (void) snprintf(mutex_name, sizeof mutex_name, "the membership lock of destination %s", pool->name);
+        check_holder(manager, turn_name, &shared->turn_holder_ref, &shared->turn_since_usec, now_usec);
+        check_holder(manager, mutex_name, &shared->mutex_holder_ref, &shared->mutex_since_usec, now_usec);
+        check_lost(manager, turn_name, &shared->turn, &pool->turn_lost_usec, now_usec);
+        check_lost(manager, mutex_name, &shared->mutex, &pool->mutex_lost_usec, now_usec);
+}
+
+/* ---- the beat --------------------------------------------------------------------------------------- */
+void ping_tick(struct manager *manager, uint64_t now_usec) {
+        bool late = manager->ping_usec != 0 && now_usec - manager->ping_usec > 2 * interval_usec(manager);
+
+        manager->ping_usec = now_usec;
+        if (!manager->segment || manager->state == MANAGER_WAITING)
+                return;
+        adopt_beat(manager);
+        for (size_t i = 0; i < PROCESS_COUNT_MAX; i++) {
+                struct process *process = &manager->processes[i];
+
+                if (process->pid == 0 || process->kill_usec != 0)
+                        continue;
+                if (late) /* we were stopped ourselves, perhaps they too: count from now */
+                        process->answered_usec = now_usec;
+                ping_process(process, now_usec);
+        }
+        for (uint32_t i = 0; i < LAYOUT_POOL_COUNT_MAX && manager->state != MANAGER_WAITING; i++)
+                if (manager->pools[i].used && !late)
+                        check_locks(manager, i, now_usec);
+}
+
+static int on_time(sd_event_source *source, uint64_t usec, void *context) {
+        struct manager *manager = context;
+        int r;
+
+        (void) usec;
+        ping_tick(manager, clock_usec());
+        r = sd_event_source_set_time_relative(source, interval_usec(manager));
+        return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+int ping_start(struct manager *manager) {
+        return sd_event_add_time_relative(manager->event, &manager->ping_source, CLOCK_MONOTONIC,
+                                          interval_usec(manager), interval_usec(manager) / 10, on_time,
+                                          manager);
+}
+
+void ping_interval_changed(struct manager *manager) {
+        int r;
+
+        r = sd_event_source_set_time_relative(manager->ping_source, interval_usec(manager));
+        if (r < 0)
+                log_line(LOG_ERR, NULL, "the ping timer cannot be set: %s", strerror(-r));
+}
