@@ -74,7 +74,6 @@ static uint8_t *put_value_head(uint8_t *p, const struct event_value *value) {
 }
 
 static uint64_t digest_in_parts(const struct event *event) {
-        uint8_t head[DIGEST_FRAME_BYTES], *p = head;
         uint64_t position = htole64(event->position);
         XXH3_state_t state;
 
@@ -83,9 +82,9 @@ static uint64_t digest_in_parts(const struct event *event) {
         (void) XXH3_64bits_update(&state, &position, sizeof position);
         for (unsigned i = 0; i < EVENT_VALUE_COUNT; i++) {
                 const struct event_value *value = event_value_at(event, i);
+                uint8_t head[1 + 4 + 8];
 
-                p = put_value_head(head, value);
-                (void) XXH3_64bits_update(&state, head, (size_t) (p - head));
+                (void) XXH3_64bits_update(&state, head, (size_t) (put_value_head(head, value) - head));
                 if (value_is_data(value) && value->bytes > 0)
                         (void) XXH3_64bits_update(&state, value->data, value->bytes);
         }

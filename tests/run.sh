@@ -8,6 +8,10 @@
 # usage: BATON_BIN=DIRECTORY tests/run.sh PROGRAM…     (TEST_TIMEOUT_S bounds each program)
 set -u
 
+# Under a sanitizer, running out of memory must stay an error that a test can see.
+ASAN_OPTIONS="allocator_may_return_null=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
+export ASAN_OPTIONS
+
 passed_total=0
 failed_total=0
 failed_names=
