@@ -340,9 +340,11 @@ int journal_file_look(struct journal_file *file, const struct journal_look *look
                 file_reset(file);
         file->is_dead = is_dead;
         r = look_into(file, look, fd, is_writable, ret_failure);
-        if (r >= 0 && fstat(fd, &file->stat) < 0)
-                r = -errno;
+        /* Also after a failure: that the sync of this very file failed must not be forgotten (J10). */
+        if (fstat(fd, &file->stat) < 0 && r >= 0)
+                r = failure_set(ret_failure, -EIO, FAILURE_STOP, "journal %s/%s cannot be looked at",
+                                look->directory, file->name);
         if (r < 0)
-                file->is_dead = false;
+                file->is_dead = false; /* look again, whether it has changed or not */
         return r;
 }
