@@ -33,6 +33,7 @@ struct life_watch { /* what the last call saw; zero it first */
         uint32_t echo_count; /* life.c: how often to look again by itself after a death */
 };
 /* The takeover thread's wait: until a peer dies, membership changes or this worker's doorbell rings.
+ * A condemned segment is told once, as a change of membership; no deaths after it.
  * Returns a mask of enum life_news (spurious wakes are filtered), or -errno. Sets FUTEX_WAITERS in the
  * peers' life words. deadline_usec bounds it (0 returned). */
 int life_wait(struct segment *segment, uint64_t self_ref, struct life_watch *watch, uint64_t deadline_usec);

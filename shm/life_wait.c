@@ -17,6 +17,7 @@
 #include "shm/doorbell.h"
 #include "shm/life.h"
 #include "shm/life_word.h"
+#include "shm/pool.h"
 
 /* Each worker watches so many next ones in the ring: as many watchers each life has. All deaths of the
  * pool are seen whenever one looks; this bounds only who is woken. */
@@ -93,6 +94,8 @@ static int life_survey(struct segment *segment, uint64_t self_ref, struct life_w
                 return news; /* somebody wrote over our record: nothing to watch by it */
         news |= watch_counter(ret_set, &segment->pools[pool_index].member_version, &watch->member_version,
                               LIFE_NEWS_MEMBERS);
+        if (segment_is_condemned(segment))
+                return news; /* nobody can act on a death any more: told once (MEMBERS), never a busy loop */
 
         for (uint32_t i = 1; i < segment->worker_count; i++) {
                 struct layout_worker *worker = segment->workers + (self_index + i) % segment->worker_count;

@@ -50,8 +50,11 @@ int pool_lock(struct segment *segment, uint32_t pool_index, uint64_t self_ref) {
 
         pool = segment->pools + pool_index;
         r = lock_take(&pool->mutex, LOCK_POOL);
-        if (r == -EOWNERDEAD)
+        if (r == -EOWNERDEAD) {
                 r = lock_mended(&pool->mutex);
+                if (r < 0)
+                        lock_drop(&pool->mutex, LOCK_POOL);
+        }
         if (r < 0) {
                 /* Whatever it is (never mended, holder gone without a word, no mutex any more): nobody
                  * can look in this pool again, so nobody may go on in this segment (S11). */

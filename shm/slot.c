@@ -380,7 +380,8 @@ int slot_release(struct segment *segment, uint32_t slot_index, uint64_t self_ref
                  uint64_t to_ref) {
         struct slot_change change = { .event = SLOT_EVENT_RELEASE };
         struct layout_slot *slot;
-        uint32_t pool_index;
+        struct layout_pool *pool;
+        uint32_t pool_index, hints_were_owed;
         int r;
 
         assert(segment && segment->writable);
@@ -401,7 +402,9 @@ int slot_release(struct segment *segment, uint32_t slot_index, uint64_t self_ref
                 };
         else if (to_ref != 0) /* the receiver died or left: its heir is told */
                 to_ref = atomic_load_explicit(&slot->heir_ref, memory_order_acquire);
-        segment->pools[pool_index].hints_owed = 1;
+        pool = segment->pools + pool_index;
+        hints_were_owed = pool->hints_owed; /* by one who died: the next look's business, not ours */
+        pool->hints_owed = 1;
         r = slot_release_locked(segment, slot, self_ref, epoch, &change);
         CRASH_POINT("shm.K25");
         if (r >= 0 && to_ref != 0) {
@@ -409,7 +412,7 @@ int slot_release(struct segment *segment, uint32_t slot_index, uint64_t self_ref
                 CRASH_POINT("shm.K26");
                 doorbell_ring(segment, to_ref);
         }
-        segment->pools[pool_index].hints_owed = 0;
+        pool->hints_owed = hints_were_owed;
         pool_unlock(segment, pool_index);
         return r;
 }

@@ -28,6 +28,7 @@ struct look {
         uint64_t self_ref;
         const uint64_t *gone; /* [worker]: ref whose process is gone, or 0; NULL */
         uint32_t dead_count, pending_count;
+        bool is_changed;                        /* a life word was changed: membership is news */
         uint16_t dead[LAYOUT_WORKER_COUNT_MAX]; /* indexes of this pool's dead, not completed yet */
         uint64_t live[LAYOUT_WORKER_COUNT_MAX]; /* [worker]: its ref if it lives (any pool), or 0 */
         uint32_t load[LAYOUT_WORKER_COUNT_MAX]; /* [worker]: slots; UINT32_MAX: may not be given any */
@@ -43,18 +44,16 @@ static bool look_proves_dead(const struct look *look, struct layout_worker *work
         assert(lock_is_held(LOCK_POOL));
         assert(index < look->segment->worker_count);
 
-        if (life_mutex_says_dead(worker) || life_word_state(life) == LIFE_DEAD)
-                return true;
-        /* LEFT and let go of its life, but not FREE: it died in life_leave(), which is done under the
-         * mutex that we hold now. */
-        if (life_word_state(life) == LIFE_LEFT && life_mutex_is_free(worker))
-                return true;
         if (look->gone && look->gone[index] == life_word_ref(index, life)) {
                 /* From here on it is a death like any other, for everyone. */
                 lock_declare_dead(&worker->life_mutex);
                 return true;
         }
-        return false;
+        if (life_mutex_says_dead(worker) || life_word_state(life) == LIFE_DEAD)
+                return true;
+        /* LEFT and let go of its life, but not FREE: it died in life_leave(), which is done under the
+         * mutex that we hold now. */
+        return life_word_state(life) == LIFE_LEFT && life_mutex_is_free(worker);
 }
 
 /* Leaving workers keep what they own until they release it, but get nothing. */
@@ -82,8 +81,11 @@ static void look_at_worker(struct look *look, uint32_t index) {
 
         is_member = atomic_load_explicit(&worker->pool_index, memory_order_relaxed) == look->pool_index;
         if (is_member && look_proves_dead(look, worker, index, life)) {
-                if (state != LIFE_DEAD && life_change(worker, life, LIFE_DEAD) < 0)
-                        return; /* not by our rules: left to the next look */
+                if (state != LIFE_DEAD) {
+                        if (life_change(worker, life, LIFE_DEAD) < 0)
+                                return; /* not by our rules: left to the next look */
+                        look->is_changed = true;
+                }
                 CRASH_POINT("shm.K10");
                 assert(look->dead_count < ELEMENTSOF(look->dead));
                 look->dead[look->dead_count++] = (uint16_t) index;
@@ -316,8 +318,10 @@ static void look_complete(struct look *look) {
                 if (r == -EBUSY)
                         continue; /* the kernel has not come to it yet; its wake brings the next look */
                 CRASH_POINT("shm.K14");
-                if (life_change(worker, life, r < 0 ? LIFE_ABANDONED : LIFE_FREE) >= 0)
-                        look->result.dead_count++;
+                if (life_change(worker, life, r < 0 ? LIFE_ABANDONED : LIFE_FREE) < 0)
+                        continue;
+                look->result.dead_count++;
+                look->is_changed = true;
         }
 }
 
@@ -368,8 +372,10 @@ static int look_run(struct look *look) {
                 look_record(look, started_usec);
                 look_complete(look);
                 CRASH_POINT("shm.K15");
-                pool_announce(look->segment, look->pool_index);
         }
+        /* Only news: an entry that cannot be completed must not keep the pool awake. */
+        if (look->is_changed)
+                pool_announce(look->segment, look->pool_index);
         return 0;
 }
 
@@ -388,6 +394,7 @@ static int look_begin(struct segment *segment, uint32_t pool_index, uint64_t sel
         look.gone = gone;
         look.dead_count = 0;
         look.pending_count = 0;
+        look.is_changed = false;
         look.last_given_usec = 0;
         look.result = (struct takeover_result){};
         r = look_run(&look);
@@ -416,7 +423,7 @@ static bool pool_shows_a_death(const struct segment *segment, uint32_t pool_inde
 
                 if (state != LIFE_FREE && state < LIFE_ABANDONED &&
                     atomic_load_explicit(&worker->pool_index, memory_order_relaxed) == pool_index &&
-                    (state == LIFE_DEAD || life_mutex_says_dead(worker)))
+                    (life_mutex_says_dead(worker) || (state == LIFE_DEAD && life_mutex_is_free(worker))))
                         return true;
         }
         return false;
@@ -435,7 +442,7 @@ static void pool_find_gone(const struct segment *segment, uint32_t pool_index, u
                 uint32_t state = life_word_state(life);
 
                 ret_gone[i] = 0;
-                if (state == LIFE_FREE || state >= LIFE_DEAD || life_word_ref(i, life) == self_ref ||
+                if (state == LIFE_FREE || state >= LIFE_ABANDONED || life_word_ref(i, life) == self_ref ||
                     atomic_load_explicit(&worker->pool_index, memory_order_relaxed) != pool_index)
                         continue;
                 if (life_process_is_gone(segment, i) &&

@@ -104,11 +104,13 @@ int turn_take(struct segment *segment, uint32_t pool_index, uint64_t self_ref, b
         r = lock_try(&pool->turn, LOCK_TURN);
         if (r == -EBUSY)
                 r = turn_wait(pool, pulse, context);
-        if (r == -EOWNERDEAD)
-                r = lock_mended(&pool->turn); /* nothing under it needs mending */
+        if (r == -EOWNERDEAD && lock_mended(&pool->turn) < 0) { /* nothing under it needs mending */
+                lock_drop(&pool->turn, LOCK_TURN);
+                r = -ENOTRECOVERABLE;
+        }
         if (r == -ENOTRECOVERABLE)
                 segment_condemn(segment);
-        if (r < 0)
+        if (r < 0 && r != -EOWNERDEAD)
                 return r;
 
         atomic_store_explicit(&pool->turn_since_usec, clock_usec(), memory_order_relaxed);

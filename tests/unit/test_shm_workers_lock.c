@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* S11: any number of workers, or one maker of a segment; a death frees it; the holder is named. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "shm/workers_lock.h"
+
+static char directory[256];
+
+static void make_directory(void) {
+        const char *base = getenv("TMPDIR");
+
+        (void) snprintf(directory, sizeof directory, "%s/baton-lock.XXXXXX", base ? base : "/tmp");
+        cr_assert_not_null(mkdtemp(directory));
+}
+
+static void remove_directory(void) {
+        char file[300];
+
+        (void) snprintf(file, sizeof file, "%s/workers.lock", directory);
+        (void) unlink(file);
+        cr_assert_eq(rmdir(directory), 0);
+}
+
+/* A child that holds the lock, shared or alone, until it is killed. */
+static pid_t holder_start(bool is_shared) {
+        int fds[2];
+        char byte;
+        pid_t pid;
+
+        cr_assert_eq(pipe(fds), 0);
+        pid = fork();
+        cr_assert_geq(pid, 0);
+        if (pid == 0) {
+                struct failure failure;
+                int fd, r = is_shared ? workers_lock_shared(directory, 0, &fd, &failure)
+                                      : workers_lock_exclusive(directory, &fd, NULL, &failure);
+
+                (void) !write(fds[1], r < 0 ? "n" : "y", 1);
+                for (;;)
+                        (void) pause();
+        }
+        (void) close(fds[1]);
+        cr_assert_eq(read(fds[0], &byte, 1), 1);
+        (void) close(fds[0]);
+        cr_assert_eq(byte, 'y');
+        return pid;
+}
+
+static void holder_kill(pid_t pid) {
+        cr_assert_eq(kill(pid, SIGKILL), 0);
+        cr_assert_eq(waitpid(pid, NULL, 0), pid);
+}
+
+Test(shm_workers_lock, s11_workers_keep_a_maker_out, .init = make_directory, .fini = remove_directory)
+{
+        pid_t first = holder_start(true), second = holder_start(true);
+        int fd = -7, holder_pid = 0;
+        struct failure failure;
+
+        cr_assert_eq(workers_lock_exclusive(directory, &fd, &holder_pid, &failure), -EBUSY);
+        cr_assert_eq(fd, -7, "output untouched on failure");
+        cr_assert(holder_pid == first || holder_pid == second || holder_pid == 0, "%d", holder_pid);
+        cr_assert_not_null(strstr(failure.text, directory));
+        holder_kill(first);
+        cr_assert_eq(workers_lock_exclusive(directory, &fd, NULL, NULL), -EBUSY);
+        holder_kill(second);
+        cr_assert_eq(workers_lock_exclusive(directory, &fd, &holder_pid, &failure), 0, "%s", failure.text);
+        fd_close(&fd);
+}
+
+/* The number comes from /proc/locks; a file system that shows another device there names nobody (0). */
+Test(shm_workers_lock, s11_the_holder_is_named_or_nobody, .init = make_directory, .fini = remove_directory)
+{
+        pid_t holder = holder_start(true);
+        int fd, holder_pid = -1;
+        struct failure failure;
+
+        cr_assert_eq(workers_lock_exclusive(directory, &fd, &holder_pid, &failure), -EBUSY);
+        cr_assert(holder_pid == holder || holder_pid == 0, "never a wrong one: %d", holder_pid);
+        holder_kill(holder);
+}
+
+Test(shm_workers_lock, s11_a_maker_keeps_workers_waiting, .init = make_directory, .fini = remove_directory)
+{
+        pid_t maker = holder_start(false);
+        struct failure failure;
+        int fd = -7;
+
+        cr_assert_eq(workers_lock_shared(directory, 1000, &fd, &failure), -EWOULDBLOCK);
+        cr_assert_eq(fd, -7);
+        cr_assert_not_null(strstr(failure.text, "workers.lock"));
+        holder_kill(maker);
+        cr_assert_eq(workers_lock_shared(directory, 20 * USEC_PER_SEC, &fd, &failure), 0);
+        fd_close(&fd);
+}
+
+Test(shm_workers_lock, no_state_directory)
+{
+        struct failure failure;
+        int fd = -7;
+
+        cr_assert_eq(workers_lock_shared("/nonexistent/baton", 0, &fd, &failure), -ENOENT);
+        cr_assert_not_null(strstr(failure.text, "/nonexistent/baton"));
+        cr_assert_eq(workers_lock_exclusive("/nonexistent/baton", &fd, NULL, &failure), -ENOENT);
+        cr_assert_eq(fd, -7);
+}
