@@ -143,7 +143,8 @@ bool judge(const struct check *check, const struct session *session, struct judg
         struct judgement result = { .found = session->found.count, .parked = session->parked.count };
         struct judging judging = { check, session, &result };
         struct record_list all = stepped_over(&judging);
-        bool known = session->source || session->ledger;
+        /* A claim alone, position 0 and no row, says nothing of an event. */
+        bool known = session->source || session->ledger || (all.count == 0 && session->checkpoint.position == 0);
 
         count_order(&judging);
         count_against_source(&judging, &all);

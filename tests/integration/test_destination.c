@@ -97,7 +97,7 @@ Test(destination, of_another_instance_is_refused) {
         outbox_fill(&world, "a", 100);
         world_start(&world);
         WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));
-        cr_expect(strstr(session_reason(&world, "a"), "instance"), "%s", session_reason(&world, "a"));
+        cr_expect(strstr(session_reason(&world, "a"), "another Baton"), "%s", session_reason(&world, "a"));
         check_live(&world);
         cr_expect_eq(database_number(&world, file("d.db"), "SELECT count(*) FROM baton_events"), 100);
 }
@@ -260,7 +260,7 @@ Test(destination, file_rotates_and_survives_kills_and_a_restart) {
         wait_all_moved(&world);
         cr_expect_gt(count_files("out"), 6, "it rotated");
         check_destination(&world, destination("file", "out"), "--final");
-        cr_expect_eq(baton(&world, "journal", "check"), 0, "%s", world.output);
+        cr_expect_eq(baton(&world, "journal", "check", file("state/journal")), 0, "%s", world.output);
 }
 
 Test(destination, file_parks_what_json_cannot_hold) {
@@ -327,7 +327,7 @@ Test(destination, damaged_journal_stops_the_session_and_is_named) {
         cr_assert_eq(world_stop(&world), 0);
         world_shell(&world, "for f in state/journal/d/*.journal; do printf 'XXXX' | dd of=$f bs=1 seek=480 conv=notrunc status=none;"
                   " done");
-        cr_expect_neq(baton(&world, "journal", "check"), 0, "%s", world.output);
+        cr_expect_neq(baton(&world, "journal", "check", file("state/journal")), 0, "%s", world.output);
         cr_expect(strstr(world.output, ".journal"), "%s", world.output);
         world_start(&world);
         WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));

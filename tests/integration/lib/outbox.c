@@ -315,3 +315,24 @@ void wait_all_moved(struct world *world) {
         for (size_t i = 0; i < world->outbox_count; i++)
                 wait_moved(world, world->outboxes[i].name, world->outboxes[i].name);
 }
+
+/* Through SQLite's backup interface, as an online restore is done: into the same file. */
+_noreturn_ static void restore_child(const char *file, const char *from) {
+        sqlite3 *to = open_database(file), *source = open_database(from);
+        sqlite3_backup *backup = sqlite3_backup_init(to, "main", source, "main");
+
+        if (!backup || sqlite3_backup_step(backup, -1) != SQLITE_DONE || sqlite3_backup_finish(backup) != SQLITE_OK)
+                child_failed(to, "restore");
+        (void) sqlite3_close(source);
+        (void) sqlite3_close(to);
+        _exit(0);
+}
+
+void database_restore(struct world *world, const char *file, const char *from) {
+        pid_t pid = fork_child(world);
+
+        if (pid == 0)
+                restore_child(file, from);
+        if (wait_exit(pid) != 0)
+                world_fail(world, "cannot restore %s from %s", file, from);
+}

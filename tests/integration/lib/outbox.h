@@ -36,6 +36,8 @@ void database_run(struct world *world, const char *file, const char *sql);
 /* The first column of the first row as text, "" if none. */
 const char *database_text(struct world *world, const char *file, const char *sql);
 int64_t database_number(struct world *world, const char *file, const char *sql);
+/* Writes the whole content of `from` into the database `file`, in place. */
+void database_restore(struct world *world, const char *file, const char *from);
 
 /* Waits until the session stands at the outbox's last event. */
 void wait_moved(struct world *world, const char *session, const char *source);
