@@ -5,9 +5,9 @@
  * SESSION.NNNNNN.jsonl (its events) and SESSION.parked.jsonl (what was rejected, with the reason).
  * Each is a file_part here. Three lengths say all of a part:
  *
- *   0 ----- durable_bytes ----- written_bytes ----- written_bytes + buffer.used_bytes
- *     synced; the journal's,        handed to the        in memory only
- *     or about to be (commit)       kernel, not synced
+ *   0 ---------------- durable_bytes ---------------- written_bytes ------- + buffer.used_bytes
+ *     synced: the journal's         handed to the kernel,         in memory only
+ *     length, or soon to be it      not synced
  *
  * Must not touch: the source, the journal; it decides by what stands in the files alone. */
 #pragma once
