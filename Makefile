@@ -106,7 +106,7 @@ BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
 BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib harness $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
 
 # ---- What a person asks for ------------------------------------------------------------------------
-.PHONY: all tests check unit integration demo install lint bench clean help
+.PHONY: all tests check unit integration demo install lint format bench clean help
 all: $(PROGRAMS)
 tests: all $(CHECKER) $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
@@ -137,6 +137,9 @@ lint:
 	$(Q)packaging/install-deps.sh lint
 	$(Q)packaging/lint.sh
 
+format:
+	$(Q)find base include shm worker supervisor tests -name '*.[ch]' -exec clang-format -i {} +
+
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(PREFIX)/include/baton
 	install -m 755 $(BUILD)/bin/baton $(DESTDIR)$(PREFIX)/bin
@@ -157,6 +160,7 @@ help:
 	@echo 'make check        installs what is missing, builds, runs all tests'
 	@echo 'make unit         runs the unit tests alone; make integration: the tests with real processes'
 	@echo 'make lint         format, static analysis, include direction, sizes, numbered rules'
+	@echo 'make format       formats every C file as lint demands'
 	@echo 'make bench        measures; prints each figure with its floor'
 	@echo 'make install      DESTDIR= PREFIX=$(PREFIX)'
 	@echo 'make clean        removes $(BUILD)'

@@ -120,7 +120,7 @@ static const struct scheme *scheme_find(const struct scheme *const *schemes, con
 }
 
 static const struct scheme_option *option_find(const struct scheme *scheme, const char *key,
-                                        const char *ret_names[NAMES_MAX]) {
+                                               const char *ret_names[NAMES_MAX]) {
         size_t count = 0;
 
         for (const struct scheme_option *option = scheme->options; option->key; option++) {
@@ -251,8 +251,8 @@ int option_check(const struct scheme *const *schemes, const struct url *url, con
 
 /* ---- values ---------------------------------------------------------------------------------- */
 /* The text of an option that must be in the table: a key that is not is our own mistake. */
-static const struct scheme_option *option_value(const struct scheme *scheme, const struct url *url, const char *key,
-                                         const char **ret_text) {
+static const struct scheme_option *option_value(const struct scheme *scheme, const struct url *url,
+                                                const char *key, const char **ret_text) {
         const char *names[NAMES_MAX];
         const struct scheme_option *option;
         const char *text;
