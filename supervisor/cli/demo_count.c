@@ -8,17 +8,24 @@
 #include "supervisor/cli/demo.h"
 #include "supervisor/cli/verify.h"
 
-/* In the order in which they were inserted, each position must be higher than the one before. */
+/* `position` has no type at the destination: "+" keeps seq's from standing in the way of the index. In the
+ * order in which they were inserted, each position must be higher than the one before. */
 static const char *const questions[] = {
         "SELECT count(*) FROM source.outbox",
-        "SELECT count(DISTINCT e.position) FROM baton_events e JOIN source.outbox o ON o.seq = e.position"
+        "SELECT count(DISTINCT e.position) FROM baton_events e CROSS JOIN source.outbox o ON o.seq = e.position"
         " WHERE e.session = ?1 AND e.key IS o.key AND e.type IS o.type AND e.at IS o.at AND e.payload IS o.payload",
         "SELECT count(*) FROM source.outbox o WHERE NOT EXISTS"
-        " (SELECT 1 FROM baton_events e WHERE e.session = ?1 AND e.position = o.seq)",
+        " (SELECT 1 FROM baton_events e WHERE e.session = ?1 AND e.position = +o.seq)",
         "SELECT count(*) - count(DISTINCT position) FROM baton_events WHERE session = ?1",
         "SELECT count(*) FROM (SELECT position, lag(position) OVER (ORDER BY rowid) AS before FROM baton_events"
         " WHERE session = ?1) WHERE position <= before",
 };
+
+/* Ctrl-C is heard within a long question, too. */
+static int pulse(void *context) {
+        (void) context;
+        return demo_is_interrupted();
+}
 
 static int attach(sqlite3 *database, const char *path, const char *outbox, struct failure *ret_failure) {
         sqlite3_stmt *statement = NULL;
@@ -64,8 +71,10 @@ int demo_count_session(const struct demo *demo, unsigned session, struct demo_co
         demo_destination_path(demo, path);
         demo_outbox_path(demo, session, outbox);
         r = verify_database_open(path, &database, ret_failure);
-        if (r >= 0)
-                r = attach(database, path, outbox, ret_failure);
+        if (r < 0)
+                return r;
+        sqlite3_progress_handler(database, 100000, pulse, NULL);
+        r = attach(database, path, outbox, ret_failure);
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(questions); i++)
                 r = ask(database, path, questions[i], demo_sessions[session], answers[i], ret_failure);
         if (r < 0)
