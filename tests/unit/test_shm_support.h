@@ -44,6 +44,11 @@ static inline void pool_activate(struct segment *segment, uint32_t pool_index) {
         pool_settings_write(segment, pool_index, &settings);
 }
 
+/* Each lives as long as its test; remembered here, so that a leak checker knows them. */
+#define TEST_SEGMENTS_MAX 64
+static struct segment *test_segments[TEST_SEGMENTS_MAX];
+static unsigned test_segment_count;
+
 /* A segment whose file is gone already: the mapping is enough for the test and its children. */
 static inline struct segment *test_segment(uint32_t worker_count, uint32_t slot_count) {
         struct segment_geometry geometry = { worker_count, slot_count };
@@ -58,6 +63,8 @@ static inline struct segment *test_segment(uint32_t worker_count, uint32_t slot_
         cr_assert_eq(unlink(file), 0);
         cr_assert_eq(rmdir(path), 0);
         pool_activate(segment, 0);
+        cr_assert_lt(test_segment_count, TEST_SEGMENTS_MAX);
+        test_segments[test_segment_count++] = segment;
         return segment;
 }
 
