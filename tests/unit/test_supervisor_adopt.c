@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The supervisor is killed and the next one adopts (P1, S11; V1, V3, V4, V8, V9). */
+#include "tests/unit/test_supervisor_support.h"
+
+TestSuite(supervisor_adopt, .init = place_make, .fini = place_remove);
+
+/* A segment that another process works in: opened to look. */
+static struct segment *segment_seen(void) {
+        uint64_t deadline_usec = clock_usec() + PATIENCE_USEC;
+        struct segment *segment = NULL;
+
+        while (segment_open(place.runtime, true, &segment, NULL) < 0) {
+                cr_assert_lt(clock_usec(), deadline_usec, "no segment came");
+                (void) usleep(5000);
+        }
+        return segment;
+}
+
+static uint32_t owned_slots(const struct segment *segment) {
+        uint32_t count = 0;
+
+        for (uint32_t i = 0; i < segment->slot_count; i++)
+                count += atomic_load(&segment->slots[i].state) == SLOT_OWNED;
+        return count;
+}
+
+static void wait_owned(const struct segment *segment, uint32_t count, uint32_t workers) {
+        uint64_t deadline_usec = clock_usec() + PATIENCE_USEC;
+        uint32_t live;
+
+        do {
+                cr_assert_lt(clock_usec(), deadline_usec, "never owned");
+                (void) usleep(5000);
+                live = 0;
+                for (uint32_t i = 0; i < segment->worker_count; i++)
+                        live += (atomic_load(&segment->workers[i].life) & 0xff) == LIFE_LIVE;
+        } while (owned_slots(segment) != count || live != workers);
+}
+
+Test(supervisor_adopt, P1_workers_and_sessions_go_on_and_are_adopted)
+{
+        uint64_t owners[6], epochs[6], number;
+        struct segment *segment;
+        struct manager *manager;
+        pid_t first;
+
+        config_simple("", 2, 6);
+        first = supervisor_fork(NULL);
+        segment = segment_seen();
+        wait_owned(segment, 6, 2);
+        (void) usleep(300000); /* the last hand-over of the balance */
+        supervisor_kill(first);
+        number = segment->header->epoch_base >> 32;
+        cr_assert_eq(number, 1);
+        for (uint32_t i = 0; i < 6; i++) {
+                owners[i] = atomic_load(&segment->slots[i].owner_ref);
+                epochs[i] = atomic_load(&segment->slots[i].epoch);
+        }
+
+        manager = supervisor_start();
+        cr_assert_eq(manager->state, MANAGER_SERVING);
+        cr_assert_eq(watch_count(manager, LAYOUT_NONE, true), 2, "both are known at once");
+        until(manager, is_balanced(manager, 6, 2));
+        cr_assert_eq(atomic_load(&segment->header->supervisor_pid), (uint32_t) getpid(), "the same segment");
+        for (uint32_t i = 0; i < 6; i++) {
+                cr_assert_eq(atomic_load(&segment->slots[i].owner_ref), owners[i], "slot %u changed hands",
+                             i);
+                cr_assert_eq(atomic_load(&segment->slots[i].epoch), epochs[i]);
+        }
+        cr_assert_not(some_member(manager)->is_child);
+
+        /* An adopted worker's death is seen, too, and replaced by a child. */
+        cr_assert_eq(kill(some_member(manager)->pid, SIGKILL), 0);
+        until(manager, members(manager) == 1);
+        until(manager, is_balanced(manager, 6, 2));
+        segment_close(segment);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_adopt, P1_the_configuration_that_changed_meanwhile_is_applied)
+{
+        struct segment *segment;
+        struct manager *manager;
+        pid_t first;
+
+        config_simple("", 1, 3);
+        first = supervisor_fork(NULL);
+        segment = segment_seen();
+        wait_owned(segment, 3, 1);
+        supervisor_kill(first);
+        config_put(
+                "[baton]\nsessions = 64\nmax-workers = 8\n[destination events]\nurl = sqlite:/d/events.db\n"
+                "[source s1]\nurl = sqlite:/s/1.db\nto = events\n[source new]\nurl = sqlite:/s/n.db\nto = events\n");
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        cr_assert_neq(slot_called(manager, "new"), LAYOUT_NONE);
+        cr_assert_neq(slot_called(manager, "s1"), LAYOUT_NONE);
+        cr_assert_eq(slot_called(manager, "s0"), LAYOUT_NONE);
+        segment_close(segment);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_adopt, V9_scaled_workers_outlive_the_supervisor)
+{
+        struct pool_settings settings;
+        struct segment *segment;
+        struct manager *manager;
+        pid_t first;
+
+        config_simple("", 2, 4);
+        first = supervisor_fork(NULL);
+        segment = segment_seen();
+        wait_owned(segment, 4, 2);
+        supervisor_kill(first);
+        config_simple("", 1, 4); /* as if 2 had been set by `baton scale` */
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 4, 2));
+        cr_assert_eq(pool_settings_read(segment, 0, &settings), 0);
+        cr_assert_eq(settings.workers_wanted, 2);
+        segment_close(segment);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_adopt, S11_a_second_supervisor_is_refused_with_the_pid_of_the_first)
+{
+        struct manager *first, *second = NULL;
+        struct failure failure = { 0 };
+        char pid[32], path[600];
+
+        config_simple("", 0, 1);
+        first = supervisor_start();
+        cr_assert_eq(manager_new(&place, config_path, &second, &failure), 0);
+        cr_assert_eq(manager_start(second, &failure), -EBUSY);
+        (void) snprintf(pid, sizeof pid, "(pid %d)", getpid());
+        cr_assert(strstr(failure.text, pid), "%s", failure.text);
+        manager_free(second);
+        (void) snprintf(path, sizeof path, "%s/" CONTROL_SOCKET_NAME, place.runtime);
+        cr_assert_eq(access(path, F_OK), 0, "the first one's socket stands");
+        supervisor_stop(first);
+}
+
+Test(supervisor_adopt, S11_another_state_directory_in_the_same_runtime_directory_is_refused)
+{
+        struct directories other = place;
+        struct manager *first, *second = NULL;
+        struct failure failure = { 0 };
+
+        config_simple("", 0, 1);
+        first = supervisor_start();
+        (void) strcat(other.state, "2");
+        cr_assert_eq(manager_new(&other, config_path, &second, &failure), 0);
+        cr_assert_eq(manager_start(second, &failure), -EBUSY);
+        cr_assert(strstr(failure.text, "runtime directory") && strstr(failure.text, "--runtime"), "%s",
+                  failure.text);
+        manager_free(second);
+        supervisor_stop(first);
+}
+
+Test(supervisor_adopt, M1_the_instance_is_made_once)
+{
+        uint8_t instance[LAYOUT_INSTANCE_BYTES];
+        struct failure failure = { 0 };
+        struct manager *manager;
+        char path[600];
+        FILE *file;
+
+        config_simple("", 0, 1);
+        manager = supervisor_start();
+        memcpy(instance, manager->instance, sizeof instance);
+        supervisor_stop(manager);
+        manager = supervisor_start();
+        cr_assert_arr_eq(instance, manager->instance, sizeof instance);
+        supervisor_stop(manager);
+
+        (void) snprintf(path, sizeof path, "%s/instance", place.state);
+        file = fopen(path, "we");
+        cr_assert_not_null(file);
+        (void) fputs("not an instance\n", file);
+        (void) fclose(file);
+        manager = NULL;
+        cr_assert_eq(manager_new(&place, config_path, &manager, &failure), 0);
+        cr_assert_eq(manager_start(manager, &failure), -EBADMSG);
+        cr_assert(strstr(failure.text, "32 hexadecimal digits"), "%s", failure.text);
+        manager_free(manager);
+}
+
+Test(supervisor_adopt, S11_V8_a_segment_that_cannot_be_used_is_replaced_above_all_its_epochs)
+{
+        struct manager *manager;
+        char path[600];
+        FILE *file;
+
+        config_simple("", 1, 2);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        cr_assert_eq(manager->segment->header->epoch_base, 1ULL << 32);
+        supervisor_stop(manager);
+
+        (void) snprintf(path, sizeof path, "%s/segment", place.runtime);
+        file = fopen(path, "r+e");
+        cr_assert_not_null(file);
+        (void) fputs("another magic", file);
+        (void) fclose(file);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        cr_assert_eq(manager->segment->header->epoch_base, 2ULL << 32);
+        cr_assert_gt(atomic_load(&manager->segment->slots[0].epoch), 2ULL << 32);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_adopt, S11_V8_a_number_that_is_none_stops_the_start)
+{
+        struct failure failure = { 0 };
+        struct manager *manager = NULL;
+        char path[600];
+        FILE *file;
+
+        config_simple("", 1, 2);
+        (void) mkdir(place.state, 0750);
+        (void) snprintf(path, sizeof path, "%s/segment.number", place.state);
+        file = fopen(path, "we");
+        cr_assert_not_null(file);
+        (void) fputs("many\n", file);
+        (void) fclose(file);
+        cr_assert_eq(manager_new(&place, config_path, &manager, &failure), 0);
+        cr_assert_eq(manager_start(manager, &failure), -EBADMSG);
+        cr_assert(strstr(failure.text, "segment.number"), "%s", failure.text);
+        manager_free(manager);
+}
+
+Test(supervisor_adopt, S11_a_larger_segment_waits_for_the_workers_of_the_smaller_one)
+{
+        struct segment *segment;
+        struct manager *manager;
+        pid_t first, worker;
+
+        config_simple("adopt-timeout = 1s\n", 1, 2);
+        first = supervisor_fork(NULL);
+        segment = segment_seen();
+        wait_owned(segment, 2, 1);
+        supervisor_kill(first);
+        worker = (pid_t) atomic_load(&segment->workers[0].pid);
+        config_put("[baton]\nadopt-timeout = 1s\nsessions = 128\nmax-workers = 8\n"
+                   "[destination events]\nurl = sqlite:/d/events.db\n"
+                   "[source s0]\nurl = sqlite:/s/0.db\nto = events\n");
+        manager = supervisor_start();
+        cr_assert_eq(manager->state, MANAGER_WAITING, "a worker lives in the small one");
+        cr_assert_eq(kill(worker, 0), 0);
+        /* This worker does not leave by itself: it is asked to end after adopt-timeout. */
+        until(manager, manager->state == MANAGER_SERVING);
+        cr_assert_eq(manager->segment->slot_count, 128);
+        cr_assert_eq(manager->segment->header->epoch_base, 2ULL << 32);
+        until(manager, is_balanced(manager, 1, 1));
+        segment_close(segment);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_adopt, S11_a_condemned_segment_is_left_by_all_and_a_new_one_made)
+{
+        struct manager *manager;
+        pid_t before;
+
+        config_simple("", 2, 4);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 4, 2));
+        before = some_member(manager)->pid;
+        atomic_store(&manager->segment->header->condemned, 1);
+        until(manager, manager->state == MANAGER_WAITING);
+        until(manager, manager->state == MANAGER_SERVING && is_balanced(manager, 4, 2));
+        cr_assert_eq(manager->segment->header->epoch_base, 2ULL << 32);
+        cr_assert_eq(atomic_load(&manager->segment->header->condemned), 0);
+        cr_assert_neq(some_member(manager)->pid, before);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_adopt, a_stop_while_waiting_ends_at_once_and_leaves_the_workers_alone)
+{
+        struct failure failure = { 0 };
+        struct segment *segment;
+        struct manager *manager;
+        pid_t first, worker;
+
+        config_simple("", 1, 2);
+        first = supervisor_fork(NULL);
+        segment = segment_seen();
+        wait_owned(segment, 2, 1);
+        supervisor_kill(first);
+        worker = (pid_t) atomic_load(&segment->workers[0].pid);
+        segment->header->layout_number = 77;
+        segment_close(segment);
+        manager = supervisor_start();
+        cr_assert_eq(manager->state, MANAGER_WAITING);
+        shutdown_begin(manager);
+        cr_assert_eq(manager_run(manager, &failure), 0);
+        manager_free(manager);
+        cr_assert_eq(kill(worker, 0), 0);
+}

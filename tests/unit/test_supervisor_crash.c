@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every numbered crash point of supervisor/ (README, supervisor.K1–K6): the supervisor dies there, and the
+ * next one ends with every session owned and balanced, by as many workers as are wanted. */
+#include <stdlib.h>
+
+/* The sources themselves, so that the points exist in an ordinary build, too. */
+#undef BATON_CRASH_POINTS
+#define BATON_CRASH_POINTS 1
+#include "base/crash.c"
+#include "supervisor/adopt.c"
+#include "supervisor/assign.c"
+#include "supervisor/pools.c"
+#include "supervisor/spawn.c"
+
+#include "tests/unit/test_supervisor_support.h"
+
+TestSuite(supervisor_crash, .init = place_make, .fini = place_remove);
+
+static void dies(pid_t pid, const char *point) {
+        int status;
+
+        cr_assert_eq(waitpid(pid, &status, 0), pid);
+        cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%s was not passed: status %#x", point,
+                  status);
+}
+
+/* A first supervisor dies at the point; the second finds what it left. */
+static void starts_again_after(const char *point) {
+        struct manager *manager;
+
+        config_simple("", 2, 6);
+        dies(supervisor_fork(point), point);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 6, 2));
+        turn_for(manager, 300 * USEC_PER_MSEC); /* whom the first one forked has joined by now */
+        until(manager, is_balanced(manager, 6, 2));
+        supervisor_stop(manager);
+}
+
+Test(supervisor_crash, K1_a_worker_that_nobody_noted_is_found_and_counted)
+{ starts_again_after("supervisor.K1"); }
+
+Test(supervisor_crash, K1_the_second_worker_not_noted)
+{ starts_again_after("supervisor.K1:2"); }
+
+Test(supervisor_crash, K2_a_number_is_spent_and_no_segment_has_it)
+{
+        struct manager *manager;
+
+        config_simple("", 1, 1);
+        dies(supervisor_fork("supervisor.K2"), "supervisor.K2");
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 1, 1));
+        cr_assert_eq(manager->segment->header->epoch_base, 2ULL << 32, "numbers only rise (V8)");
+        supervisor_stop(manager);
+}
+
+Test(supervisor_crash, K3_some_pools_have_new_settings)
+{ starts_again_after("supervisor.K3"); }
+
+Test(supervisor_crash, K4_some_slots_have_their_session)
+{ starts_again_after("supervisor.K4:3"); }
+
+Test(supervisor_crash, K5_some_slots_are_assigned_anew)
+{ starts_again_after("supervisor.K5:2"); }
+
+Test(supervisor_crash, K6_a_whole_empty_segment_is_adopted)
+{
+        struct manager *manager;
+
+        config_simple("", 1, 1);
+        dies(supervisor_fork("supervisor.K6"), "supervisor.K6");
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 1, 1));
+        cr_assert_eq(manager->segment->header->epoch_base, 1ULL << 32, "the one that was made");
+        supervisor_stop(manager);
+}
+
+/* A reload dies in the middle of its words, with workers at work; the next supervisor reads the same file. */
+static void reload_dies_at(const char *point) {
+        struct manager *manager;
+        pid_t pid;
+
+        config_simple("", 2, 4);
+        pid = fork();
+        cr_assert_geq(pid, 0);
+        if (pid == 0) {
+                manager = supervisor_start();
+                until(manager, is_balanced(manager, 4, 2));
+                config_put(
+                        "[baton]\nsessions = 64\nmax-workers = 8\n[destination archive]\nurl = sqlite:/d/a.db\n"
+                        "[destination events]\nurl = sqlite:/d/events.db\nworkers = 1\n"
+                        "[source s1]\nurl = sqlite:/s/1.db?table=t\nto = events\n"
+                        "[source s3]\nurl = sqlite:/s/3.db\nto = events, archive\n"
+                        "[source s5]\nurl = sqlite:/s/5.db\nto = archive\n");
+                (void) setenv("BATON_CRASH", point, 1);
+                (void) reload(manager, NULL);
+                _exit(0);
+        }
+        dies(pid, point);
+        manager = supervisor_start();
+        until(manager,
+              slot_called(manager, "s3/archive") != LAYOUT_NONE && slot_called(manager, "s0") == LAYOUT_NONE);
+        until(manager, manager->owned_count == 4 && manager->unready_count == 0);
+        for (uint32_t i = 0; i < 64; i++) {
+                struct session_config config;
+
+                if (atomic_load(&manager->segment->slots[i].state) == SLOT_FREE)
+                        continue;
+                cr_assert_eq(session_config_read(manager->segment, i, &config), 0, "slot %u is whole", i);
+        }
+        cr_assert_neq(slot_called(manager, "s1"), LAYOUT_NONE);
+        cr_assert_neq(slot_called(manager, "s3/events"), LAYOUT_NONE);
+        cr_assert_neq(slot_called(manager, "s5"), LAYOUT_NONE);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_crash, K3_in_a_reload)
+{ reload_dies_at("supervisor.K3"); }
+
+Test(supervisor_crash, K4_in_a_reload)
+{ reload_dies_at("supervisor.K4:2"); }

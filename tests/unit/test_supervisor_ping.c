@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A worker that hangs is killed, and no other (S3); a lock that is lost condemns the segment (S11). */
+#include "tests/unit/test_supervisor_support.h"
+
+TestSuite(supervisor_ping, .init = place_make, .fini = place_remove);
+
+Test(supervisor_ping, S3_a_mover_that_answers_lives)
+{
+        struct manager *manager;
+        pid_t before;
+
+        config_simple("stall-timeout = 200ms\n", 1, 1);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 1, 1));
+        before = some_member(manager)->pid;
+        until(manager, atomic_load(&manager->segment->workers[0].ping) >= 12); /* three stall-timeouts */
+        cr_assert_eq(some_member(manager)->pid, before);
+        cr_assert_eq(some_member(manager)->kill_usec, 0);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_ping, S3_a_mover_that_does_not_answer_is_killed_and_replaced)
+{
+        struct manager *manager;
+        pid_t before;
+
+        config_simple("stall-timeout = 200ms\n", 1, 2);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        before = some_member(manager)->pid;
+        worker_does("silent", true);
+        until(manager, members(manager) == 0);
+        worker_does("silent", false);
+        until(manager, is_balanced(manager, 2, 1) && some_member(manager)->pid != before);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_ping, S3_a_stopped_process_is_killed_too)
+{
+        struct manager *manager;
+        pid_t before;
+
+        config_simple("stall-timeout = 200ms\n", 2, 4);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 4, 2));
+        before = some_member(manager)->pid;
+        cr_assert_eq(kill(before, SIGSTOP), 0);
+        until(manager, members(manager) == 1);
+        until(manager, is_balanced(manager, 4, 2));
+        supervisor_stop(manager);
+}
+
+Test(supervisor_ping, S3_who_sits_on_the_turn_is_killed)
+{
+        struct manager *manager;
+        uint64_t holder;
+
+        config_simple("stall-timeout = 200ms\n", 1, 2);
+        worker_does("holds-the-turn", true);
+        manager = supervisor_start();
+        until(manager,
+              members(manager) == 1 && atomic_load(&manager->segment->pools[0].turn_holder_ref) != 0);
+        holder = atomic_load(&manager->segment->pools[0].turn_holder_ref);
+        worker_does("holds-the-turn", false);
+        until(manager, !life_is_live(manager->segment, holder));
+        until(manager, is_balanced(manager, 2, 1));
+        supervisor_stop(manager);
+}
+
+Test(supervisor_ping, S3_a_supervisor_that_was_stopped_itself_kills_nobody)
+{
+        struct manager *manager;
+        struct process *member;
+
+        config_simple("stall-timeout = 1s\n", 1, 1);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 1, 1));
+        member = some_member(manager);
+        /* Its last beat and the last answer are an hour ago, and a ping is open: all stood still. */
+        worker_does("silent", true);
+        (void) usleep(50000);
+        ping_tick(manager, clock_usec());
+        manager->ping_usec -= 3600 * USEC_PER_SEC;
+        member->answered_usec -= 3600 * USEC_PER_SEC;
+        ping_tick(manager, clock_usec());
+        cr_assert_eq(member->kill_usec, 0);
+        worker_does("silent", false);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_ping, a_process_that_never_joins_is_killed_after_a_minute)
+{
+        struct manager *manager;
+        struct process *process = NULL;
+
+        config_simple("", 1, 1);
+        worker_does("does-not-join", true);
+        manager = supervisor_start();
+        until(manager, watch_count(manager, 0, true) == 1);
+        for (size_t i = 0; i < PROCESS_COUNT_MAX; i++)
+                if (manager->processes[i].pid > 0)
+                        process = &manager->processes[i];
+        cr_assert_not_null(process);
+        ping_tick(manager, clock_usec());
+        cr_assert_eq(process->kill_usec, 0);
+        process->started_usec -= 61 * USEC_PER_SEC;
+        ping_tick(manager, clock_usec());
+        cr_assert_neq(process->kill_usec, 0);
+        worker_does("does-not-join", false);
+        until(manager, is_balanced(manager, 1, 1));
+        supervisor_stop(manager);
+}
+
+Test(supervisor_ping, S11_a_lock_held_by_nobody_alive_condemns_the_segment)
+{
+        struct manager *manager;
+        pid_t gone;
+
+        config_simple("stall-timeout = 200ms\n", 1, 2);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        gone = fork();
+        cr_assert_geq(gone, 0);
+        if (gone == 0)
+                _exit(0);
+        cr_assert_eq(waitpid(gone, NULL, 0), gone);
+        /* As if its robust list had been lost with it: the word names a thread that is no more. */
+        atomic_store(lock_word(&manager->segment->pools[0].turn), (uint32_t) gone);
+        until(manager, manager->state == MANAGER_WAITING);
+        until(manager, is_balanced(manager, 2, 1));
+        cr_assert_eq(manager->segment->header->epoch_base, 2ULL << 32);
+        supervisor_stop(manager);
+}

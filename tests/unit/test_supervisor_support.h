@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A supervisor in the test process, turned by hand, and workers that are real processes: this very program,
+ * started again by the supervisor as BATON_WORKER, enters the segment and owns slots, but moves nothing.
+ * What a worker does wrong is a file in the state directory (worker_does()).
+ * Must not touch: worker/, so that the supervisor is tested against the contract in shm/ alone. */
+#pragma once
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "shm/doorbell.h"
+#include "shm/life.h"
+#include "shm/lock.h"
+#include "shm/slot.h"
+#include "shm/takeover.h"
+#include "shm/words.h"
+#include "shm/workers_lock.h"
+#include "supervisor/control.h"
+#include "supervisor/manager.h"
+
+/* Only so that a failing test ends; nothing is measured. */
+#define PATIENCE_USEC (30 * USEC_PER_SEC)
+
+/* ---- the worker ---------------------------------------------------------------------------------------- */
+struct fake {
+        struct segment *segment;
+        const char *state;
+        uint64_t ref;
+        uint32_t pool_index;
+};
+
+static inline bool fake_does(const struct fake *fake, const char *what) {
+        char path[600];
+
+        (void) snprintf(path, sizeof path, "%s/%s", fake->state, what);
+        return access(path, F_OK) == 0;
+}
+
+static inline void fake_slot(const struct fake *fake, uint32_t index, bool leaves) {
+        struct session_status status = { .phase = SESSION_IDLE };
+        struct slot_view view;
+
+        if (slot_read(fake->segment, index, &view) < 0 || view.pool_index != fake->pool_index)
+                return;
+        if (view.owner_ref != fake->ref) {
+                if (!leaves && view.state == SLOT_ORPHAN)
+                        (void) slot_take(fake->segment, index, fake->ref, &view.epoch);
+                return;
+        }
+        if (leaves || !view.wanted || (view.assigned_ref != 0 && view.assigned_ref != fake->ref)) {
+                (void) slot_release(fake->segment, index, fake->ref, view.epoch,
+                                    view.assigned_ref == fake->ref || !view.wanted ? 0 : view.assigned_ref);
+                return;
+        }
+        if (fake_does(fake, "stops")) {
+                status.phase = SESSION_STOPPED;
+                (void) snprintf(status.reason, sizeof status.reason, "the test says so");
+        }
+        status.epoch = view.epoch;
+        status.adopt_done = view.adopt_request;
+        session_status_write(fake->segment, index, &status);
+}
+
+static inline void fake_hint(const char *runtime) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+        (void) snprintf(address.sun_path, sizeof address.sun_path, "%.90s/" NOTIFY_SOCKET_NAME, runtime);
+        (void) sendto(fd, "", 1, MSG_DONTWAIT, (struct sockaddr *) &address, sizeof address);
+        (void) close(fd);
+}
+
+static inline bool fake_turn(const struct fake *fake, struct layout_worker *self) {
+        bool leaves = atomic_load(&self->drain_ref) == fake->ref ||
+                      atomic_load(&fake->segment->header->stopping) != 0 ||
+                      atomic_load(&fake->segment->header->condemned) != 0 ||
+                      access(fake->state, F_OK) < 0; /* the test is over */
+
+        if (!fake_does(fake, "silent"))
+                atomic_store(&self->pong, atomic_load(&self->ping));
+        (void) takeover_run(fake->segment, fake->pool_index, fake->ref, NULL);
+        for (uint32_t i = 0; i < atomic_load(&fake->segment->header->slot_used); i++)
+                fake_slot(fake, i, leaves);
+        return leaves;
+}
+
+static inline void fake_run(const char *state, const char *runtime, uint32_t pool_index) {
+        struct fake fake = { .state = state, .pool_index = pool_index };
+        uint64_t end_usec = clock_usec() + 2 * PATIENCE_USEC;
+        struct layout_worker *self;
+        int lock_fd = -1;
+
+        if (fake_does(&fake, "dies"))
+                _exit(1);
+        while (fake_does(&fake, "does-not-join"))
+                (void) usleep(10000);
+        if (workers_lock_shared(state, PATIENCE_USEC, &lock_fd, NULL) < 0 ||
+            segment_open(runtime, true, &fake.segment, NULL) < 0 ||
+            life_enter(fake.segment, pool_index, &fake.ref, NULL) < 0)
+                _exit(1);
+        self = &fake.segment->workers[worker_ref_index(fake.ref)];
+        fake_hint(runtime);
+        if (fake_does(&fake, "holds-the-turn") &&
+            lock_take(&fake.segment->pools[pool_index].turn, LOCK_TURN) >= 0) {
+                atomic_store(&fake.segment->pools[pool_index].turn_since_usec, clock_usec());
+                atomic_store(&fake.segment->pools[pool_index].turn_holder_ref, fake.ref);
+        }
+        while (clock_usec() < end_usec) {
+                uint32_t seen = atomic_load(&self->doorbell);
+
+                if (fake_turn(&fake, self)) {
+                        life_leave(fake.segment, fake.ref);
+                        fake_hint(runtime);
+                        _exit(0);
+                }
+                (void) futex_wait_shared(&self->doorbell, seen, clock_usec() + 20 * USEC_PER_MSEC);
+        }
+        _exit(1);
+}
+
+/* Before main(): started by the supervisor as baton-worker, this program is one. */
+static void __attribute__((constructor)) fake_main(int argc, char **argv) {
+        sigset_t none;
+
+        if (argc != 7 || strcmp(argv[1], "--state") != 0)
+                return;
+        (void) sigemptyset(&none);
+        (void) sigprocmask(SIG_SETMASK, &none, NULL);
+        fake_run(argv[2], argv[4], (uint32_t) atoi(argv[6]));
+}
+
+/* ---- the place and the supervisor -------------------------------------------------------------------------- */
+static struct directories place;
+static char config_path[600];
+
+static inline void place_make(void) {
+        const char *base = getenv("TMPDIR");
+        char directory[256], self[512];
+        ssize_t bytes;
+
+        (void) snprintf(directory, sizeof directory, "%s/baton-sv.XXXXXX",
+                        base && strlen(base) < 60 ? base : "/tmp");
+        cr_assert_not_null(mkdtemp(directory));
+        (void) snprintf(place.state, sizeof place.state, "%s/state", directory);
+        (void) snprintf(place.runtime, sizeof place.runtime, "%s/run", directory);
+        (void) snprintf(config_path, sizeof config_path, "%s/baton.conf", directory);
+        bytes = readlink("/proc/self/exe", self, sizeof self - 1);
+        cr_assert_gt(bytes, 0);
+        self[bytes] = '\0';
+        (void) setenv("BATON_WORKER", self, 1);
+        log_init("batond");
+        if (!getenv("BATON_TEST_LOUD"))
+                log_level(LOG_EMERG);
+}
+
+/* Workers leave when the state directory is gone. */
+static inline void place_remove(void) {
+        char command[700];
+
+        (void) snprintf(command, sizeof command, "rm -rf '%.*s'",
+                        (int) (strrchr(place.state, '/') - place.state), place.state);
+        cr_assert_eq(system(command), 0);
+}
+
+static inline void worker_does(const char *what, bool yes) {
+        char path[600];
+        int fd;
+
+        (void) snprintf(path, sizeof path, "%s/%s", place.state, what);
+        if (!yes) {
+                (void) unlink(path);
+                return;
+        }
+        (void) mkdir(place.state, 0750);
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+        cr_assert(fd >= 0);
+        (void) close(fd);
+}
+
+static inline void config_put(const char *text) {
+        FILE *file = fopen(config_path, "we");
+
+        cr_assert_not_null(file);
+        (void) fputs(text, file);
+        cr_assert_eq(fclose(file), 0);
+}
+
+/* One destination "events", `sources` sources s0, s1 …, and whatever `baton` says in [baton]. */
+static inline void config_simple(const char *baton, unsigned workers, unsigned sources) {
+        size_t bytes = 0;
+        char *text = NULL;
+        FILE *file = open_memstream(&text, &bytes);
+
+        (void) fprintf(file, "[baton]\nsessions = 64\nmax-workers = 8\n%s", baton);
+        (void) fprintf(file, "[destination events]\nurl = sqlite:/d/events.db\nworkers = %u\n", workers);
+        for (unsigned i = 0; i < sources; i++)
+                (void) fprintf(file, "[source s%u]\nurl = sqlite:/s/%u.db\nto = events\n", i, i);
+        (void) fclose(file);
+        config_put(text);
+        free(text);
+}
+
+static inline struct manager *supervisor_start(void) {
+        struct manager *manager = NULL;
+        struct failure failure = { 0 };
+
+        cr_assert_eq(manager_new(&place, config_path, &manager, &failure), 0, "%s", failure.text);
+        cr_assert_eq(manager_start(manager, &failure), 0, "%s", failure.text);
+        return manager;
+}
+
+/* Turns the loop until the condition holds. */
+#define until(manager, condition)                                                            \
+        do {                                                                                 \
+                uint64_t _deadline_usec = clock_usec() + PATIENCE_USEC;                      \
+                while (!(condition)) {                                                       \
+                        cr_assert(clock_usec() < _deadline_usec, "never came: " #condition); \
+                        cr_assert(sd_event_run((manager)->event, 20 * USEC_PER_MSEC) >= 0);  \
+                }                                                                            \
+        } while (0)
+
+/* Turns it for a while in which something must not happen. */
+static inline void turn_for(struct manager *manager, uint64_t usec) {
+        uint64_t end_usec = clock_usec() + usec;
+
+        while (clock_usec() < end_usec)
+                cr_assert(sd_event_run(manager->event, 20 * USEC_PER_MSEC) >= 0);
+}
+
+/* SIGTERM in words; the loop ends with code 0. */
+static inline void supervisor_stop(struct manager *manager) {
+        struct failure failure = { 0 };
+
+        shutdown_begin(manager);
+        cr_assert_eq(manager_run(manager, &failure), 0, "%s", failure.text);
+        manager_free(manager);
+}
+
+/* A supervisor in a process of its own, to be killed. */
+static inline pid_t supervisor_fork(const char *crash_point_name) {
+        pid_t pid = fork();
+
+        cr_assert_geq(pid, 0);
+        if (pid == 0) {
+                struct manager *manager = NULL;
+                struct failure failure;
+
+                if (crash_point_name)
+                        (void) setenv("BATON_CRASH", crash_point_name, 1);
+                if (manager_new(&place, config_path, &manager, &failure) < 0 ||
+                    manager_start(manager, &failure) < 0)
+                        _exit(3);
+                _exit(manager_run(manager, &failure) < 0);
+        }
+        return pid;
+}
+
+static inline void supervisor_kill(pid_t pid) {
+        int status;
+
+        cr_assert_eq(kill(pid, SIGKILL), 0);
+        cr_assert_eq(waitpid(pid, &status, 0), pid);
+}
+
+/* ---- what is so ---------------------------------------------------------------------------------------------- */
+static inline uint32_t members(const struct manager *manager) {
+        uint32_t count = 0;
+
+        for (size_t i = 0; i < PROCESS_COUNT_MAX; i++)
+                count += manager->processes[i].pid > 0 && watch_is_eligible(manager, &manager->processes[i]);
+        return count;
+}
+
+static inline uint32_t owned_by(const struct manager *manager, uint64_t ref) {
+        uint32_t count = 0;
+
+        for (uint32_t i = 0; i < manager->segment->slot_count; i++)
+                count += atomic_load(&manager->segment->slots[i].state) == SLOT_OWNED &&
+                         atomic_load(&manager->segment->slots[i].owner_ref) == ref;
+        return count;
+}
+
+/* `sessions` sessions, all owned by eligible members, evenly, each by whom it is assigned to. */
+static inline bool is_balanced(const struct manager *manager, uint32_t sessions, uint32_t workers) {
+        uint32_t owned = 0, least = UINT32_MAX, most = 0;
+
+        if (!manager->segment || members(manager) != workers ||
+            watch_count(manager, LAYOUT_NONE, true) != workers)
+                return false;
+        for (size_t i = 0; i < PROCESS_COUNT_MAX; i++) {
+                const struct process *process = &manager->processes[i];
+                uint32_t count;
+
+                if (process->pid == 0)
+                        continue;
+                count = owned_by(manager, process->ref);
+                owned += count;
+                least = MIN_OF(least, count);
+                most = MAX_OF(most, count);
+        }
+        for (uint32_t i = 0; i < manager->segment->slot_count; i++) {
+                const struct layout_slot *slot = &manager->segment->slots[i];
+
+                if (atomic_load(&slot->state) != SLOT_FREE &&
+                    (atomic_load(&slot->assigned_ref) != atomic_load(&slot->owner_ref) ||
+                     atomic_load(&slot->assigned_ref) == atomic_load(&slot->heir_ref)))
+                        return false;
+        }
+        return owned == sessions && (workers == 0 || most - least <= 1);
+}
+
+/* The slot of a session by the name it is shown by, among wanted ones. */
+static inline uint32_t slot_called(const struct manager *manager, const char *session) {
+        struct session_config config;
+
+        for (uint32_t i = 0; i < manager->segment->slot_count; i++)
+                if (atomic_load(&manager->segment->slots[i].state) != SLOT_FREE &&
+                    atomic_load(&manager->segment->slots[i].wanted) != 0 &&
+                    session_config_read(manager->segment, i, &config) >= 0 &&
+                    strcmp(config.session, session) == 0)
+                        return i;
+        return LAYOUT_NONE;
+}
+
+static inline struct process *some_member(struct manager *manager) {
+        for (size_t i = 0; i < PROCESS_COUNT_MAX; i++)
+                if (manager->processes[i].pid > 0 && watch_is_eligible(manager, &manager->processes[i]))
+                        return &manager->processes[i];
+        cr_assert_fail("no worker is a member");
+        return NULL;
+}
