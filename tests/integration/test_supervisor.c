@@ -39,6 +39,7 @@ static void start_two(const char *baton_lines) {
         world_config(&world, text);
         world_start(&world);
         wait_workers(2);
+        WAIT_UNTIL(&world, session_owner(&world, "a") != session_owner(&world, "b"));
 }
 
 static pid_t write_paced(const char *source, uint64_t events, unsigned per_second) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The configuration: what it becomes, and each bad input with the words that a person needs (issue: "Bad
- * input"). Rules: P5 has no key here; V2 (nothing half-read), M14 (one table, one source). */
+ * input"). Rules: V2 (nothing half-read), M14 (one table, one source). */
 #include <criterion/criterion.h>
 #include <stdarg.h>
 #include <stdio.h>

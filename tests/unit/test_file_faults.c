@@ -2,133 +2,65 @@
 /* A disk that is full, that fails its syncs, that takes a few bytes at a time, and a process that dies at
  * every system call: after each, recovery, and the files are byte for byte those of an uninterrupted owner
  * (M3, M7, M8). Every crash point file.K1 … file.K13 lies between two of the calls enumerated here. */
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "tests/unit/file_disk.h"
 #include "tests/unit/file_fixture.h"
-
-/* ---- the disk --------------------------------------------------------------------------------------- */
-
-enum call { CALL_WRITE, CALL_SYNC, CALL_OTHER };
-
-static struct {
-        unsigned counts[3], total;
-        unsigned fail_write_at, fail_sync_at, die_at; /* 0: never */
-        unsigned fail_count;                          /* so many in a row */
-        bool half;                                    /* the failing or deadly write does half of it */
-        bool lose;                                    /* a failed sync loses what is not in the journal */
-        size_t chunk_bytes;                           /* 0: no limit */
-        struct file_state durable;                    /* for `lose` */
-        bool failed;
-} disk;
-
-/* True if this call must fail. */
-static bool disk_call(enum call call, unsigned fail_at) {
-        disk.total++;
-        disk.counts[call]++;
-        if (disk.die_at > 0 && disk.total == disk.die_at && !(call == CALL_WRITE && disk.half))
-                (void) kill(getpid(), SIGKILL);
-        if (fail_at == 0 || disk.counts[call] < fail_at || disk.counts[call] >= fail_at + disk.fail_count)
-                return false;
-        disk.failed = true;
-        return true;
-}
-
-static ssize_t disk_pwrite(int fd, const void *data, size_t bytes, off_t offset) {
-        ssize_t n;
-
-        if (disk_call(CALL_WRITE, disk.fail_write_at)) {
-                if (disk.half)
-                        (void) !pwrite(fd, data, bytes / 2, offset);
-                errno = ENOSPC;
-                return -1;
-        }
-        if (disk.die_at > 0 && disk.total == disk.die_at) {
-                (void) !pwrite(fd, data, bytes / 2, offset);
-                (void) kill(getpid(), SIGKILL);
-        }
-        if (disk.chunk_bytes > 0 && disk.total % 3 == 0) {
-                errno = EINTR;
-                return -1;
-        }
-        n = pwrite(fd, data, disk.chunk_bytes > 0 ? MIN_OF(bytes, disk.chunk_bytes) : bytes, offset);
-        return n;
-}
-
-static ssize_t disk_pread(int fd, void *data, size_t bytes, off_t offset) {
-        return pread(fd, data, disk.chunk_bytes > 0 ? MIN_OF(bytes, disk.chunk_bytes) : bytes, offset);
-}
-
-/* What M7 is about: the pages are clean and gone, and the next read shows the disk, which has what was
- * durable before. */
-static void lose_pages(int fd) {
-        static const char zeros[65536];
-        char link[64], path[640] = "";
-        uint64_t durable_bytes = 0;
-        struct stat status;
-
-        (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-        (void) !readlink(link, path, sizeof(path) - 1);
-        if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
-                return;
-        if (strstr(path, "/orders.parked.jsonl"))
-                durable_bytes = disk.durable.parked_bytes;
-        else if (strstr(path, "/orders.0") && strstr(path, ".jsonl"))
-                durable_bytes = disk.durable.data_bytes;
-        if ((uint64_t) status.st_size > durable_bytes)
-                (void) !pwrite(fd, zeros, (size_t) status.st_size - durable_bytes, (off_t) durable_bytes);
-}
-
-static int disk_sync(int fd) {
-        if (!disk_call(CALL_SYNC, disk.fail_sync_at))
-                return 0;
-        if (disk.lose)
-                lose_pages(fd);
-        errno = EIO;
-        return -1;
-}
-
-static int disk_truncate(int fd, off_t bytes) {
-        (void) disk_call(CALL_OTHER, 0);
-        return ftruncate(fd, bytes);
-}
-
-static int disk_openat(int dir_fd, const char *name, int flags, mode_t mode) {
-        if (flags & O_CREAT)
-                (void) disk_call(CALL_OTHER, 0);
-        return openat(dir_fd, name, flags, mode);
-}
-
-static int disk_rename(int dir_fd, const char *from, const char *to) {
-        (void) disk_call(CALL_OTHER, 0);
-        return renameat(dir_fd, from, dir_fd, to);
-}
-
-static int disk_unlink(int dir_fd, const char *name) {
-        (void) disk_call(CALL_OTHER, 0);
-        return unlinkat(dir_fd, name, 0);
-}
-
-static void disk_attach(void) {
-        memset(&disk, 0, sizeof(disk));
-        file_calls = (struct file_calls){
-                .pwrite = disk_pwrite,
-                .pread = disk_pread,
-                .fdatasync = disk_sync,
-                .fsync = disk_sync,
-                .ftruncate = disk_truncate,
-                .openat = disk_openat,
-                .rename = disk_rename,
-                .unlink = disk_unlink,
-        };
-}
 
 static struct file_state durable(const struct fixture *fixture) {
         struct file_state state;
 
         cr_assert_eq(file_state_decode(fixture->journal->destination_state, &state), 0);
         return state;
+}
+
+/* ---- M3: the order ---------------------------------------------------------------------------------- */
+
+static void expect_all_synced(const char *when) {
+        cr_assert_eq(disk.dirty_count, 0, "%s: %u files are not synced", when, disk.dirty_count);
+        cr_assert_eq(disk.entry_count, 0, "%s: the directory is not synced", when);
+}
+
+/* Whenever the journal gets a record, all that it speaks of is synced: bytes and directory entries. */
+Test(file_faults, M3_nothing_is_journaled_before_it_is_synced)
+{
+        struct checkpoint journal;
+        struct fixture fixture;
+        char path[640];
+
+        for (unsigned torn = 0; torn < 3; torn++) {
+                disk_attach();
+                fixture_init(&fixture, "?rotate-size=700");
+                fixture_must(&fixture, fixture_open(&fixture));
+                fixture_must(&fixture, fixture_claim(&fixture, FIXTURE_EVENT_COUNT));
+                expect_all_synced("after the claim");
+                journal = *fixture.journal;
+                for (unsigned batch = 0; batch < 3; batch++) {
+                        fixture_must(&fixture, fixture_move(&fixture, 6, FIXTURE_EVENT_COUNT));
+                        expect_all_synced("after a batch");
+                        if (batch == 1)
+                                journal = *fixture.journal;
+                        if (batch < 2) {
+                                fixture_must(&fixture, fixture_rotate(&fixture));
+                                expect_all_synced("after a rotation");
+                        }
+                }
+                fixture_close(&fixture);
+                if (torn < 2) /* the last batch is a tail, whole or torn */
+                        *fixture.journal = journal;
+                fixture_path(&fixture, "orders.parked.jsonl", path);
+                if (torn == 1)
+                        cr_assert_eq(truncate(path,
+                                              (off_t) fixture_size(&fixture, "orders.parked.jsonl") - 1),
+                                     0);
+                fixture_must(&fixture, fixture_open(&fixture));
+                fixture_must(&fixture, fixture_claim(&fixture, FIXTURE_EVENT_COUNT));
+                cr_assert_eq(fixture.tail, torn < 2);
+                expect_all_synced("after the recovery");
+                fixture_close(&fixture);
+                fixture_done(&fixture);
+        }
 }
 
 /* ---- M8: no room ------------------------------------------------------------------------------------ */
@@ -252,9 +184,20 @@ static void mover_after_sync_failure(struct fixture *fixture) {
         fixture_must(fixture, destination_file_ops.resync(fixture->destination, &fixture->failure));
 }
 
-static void sync_fails_at(unsigned n, bool lose, const char *expected) {
+static ino_t inode_of(const struct fixture *fixture, const char *name) {
+        char path[640];
+        struct stat status;
+
+        fixture_path(fixture, name, path);
+        return stat(path, &status) == 0 ? status.st_ino : 0;
+}
+
+/* Returns true if a data file was uncertain, and was therefore written to a new place. */
+static bool sync_fails_at(unsigned n, bool lose, const char *expected) {
         struct fixture fixture;
-        bool claimed = false;
+        bool claimed = false, uncertain = false;
+        char name[FILE_NAME_BYTES];
+        ino_t before = 0;
         char *all;
         int r;
 
@@ -269,6 +212,10 @@ static void sync_fails_at(unsigned n, bool lose, const char *expected) {
                 r = claimed ? fixture_move(&fixture, 4, FIXTURE_EVENT_COUNT)
                             : fixture_claim(&fixture, FIXTURE_EVENT_COUNT);
                 claimed = r >= 0;
+                if (claimed && before != 0)
+                        cr_assert_neq(inode_of(&fixture, name), before, "a new place (M7)");
+                if (claimed)
+                        before = 0;
                 if (r >= 0)
                         r = fixture_rotate(&fixture);
                 if (r >= 0)
@@ -276,6 +223,11 @@ static void sync_fails_at(unsigned n, bool lose, const char *expected) {
                 cr_assert_eq(fixture.failure.kind, FAILURE_SYNC, "%s", fixture.failure.text);
                 cr_assert_lt(destination_file_ops.begin(fixture.destination, &fixture.failure), 0, "latched");
                 cr_assert_eq(fixture.failure.kind, FAILURE_SYNC);
+                if (fixture_size(&fixture, ".orders.lock") > 0) {
+                        uncertain = true;
+                        file_data_name("orders", fixture.session->file_number, name);
+                        before = inode_of(&fixture, name);
+                }
                 mover_after_sync_failure(&fixture);
                 claimed = false;
         }
@@ -286,32 +238,26 @@ static void sync_fails_at(unsigned n, bool lose, const char *expected) {
         cr_assert_not(fixture_exists(&fixture, ".orders.resync"));
         free(all);
         fixture_done(&fixture);
+        return uncertain;
 }
 
 Test(file_faults, M7_every_sync_fails_once)
 {
+        unsigned n, uncertain_count = 0;
         char *expected;
-        unsigned n;
 
         disk_attach();
         expected = fixture_expected();
         for (unsigned lose = 0; lose < 2; lose++)
                 for (n = 1;; n++) {
-                        sync_fails_at(n, lose, expected);
+                        uncertain_count += sync_fails_at(n, lose, expected);
                         if (!disk.failed)
                                 break;
                 }
         cr_assert_gt(n, 12, "the test saw only %u syncs", n);
+        cr_assert_gt(uncertain_count, 10, "the test saw only %u uncertain files", uncertain_count);
+        cr_assert_gt(uncertain_count, 10, "the test saw only %u uncertain files", uncertain_count);
         free(expected);
-}
-
-static ino_t inode_of(const struct fixture *fixture, const char *name) {
-        char path[640];
-        struct stat status;
-
-        fixture_path(fixture, name, path);
-        cr_assert_eq(stat(path, &status), 0);
-        return status.st_ino;
 }
 
 /* A session that stays open: resync() writes its file to a new place, then the commit stands. */

@@ -232,10 +232,11 @@ Test(file_render, M6_parked_lines_keep_every_storage_class)
         expect_parked(with_payload(real(-INFINITY)), PAYLOAD_HEAD "{\"float\":\"-Infinity\"}" REASON);
         expect_parked(with_payload(real(INFINITY)), PAYLOAD_HEAD "{\"float\":\"Infinity\"}" REASON);
         expect_parked(with_payload(integer(7)), PAYLOAD_HEAD "7" REASON);
-        expect_parked(
-                (struct event){ .position = 17, .key = bytes_of(VALUE_BLOB, "\x01", 1), .at = real(0.5) },
-                HEAD
-                "\"key\":{\"base64\":\"AQ==\",\"class\":\"blob\"},\"type\":null,\"at\":0.5,\"payload\":null" REASON);
+        expect_parked((struct event){ .position = 17,
+                                      .key = bytes_of(VALUE_BLOB, "\x01", 1),
+                                      .at = real(0.5) },
+                      HEAD "\"key\":{\"base64\":\"AQ==\",\"class\":\"blob\"},\"type\":null,\"at\":0.5,"
+                           "\"payload\":null" REASON);
 }
 
 Test(file_render, M3_a_reason_is_bounded_and_always_text)
