@@ -11,11 +11,12 @@
  * the lowest numbers. */
 static void balance_targets(uint32_t session_count, const uint32_t *load, uint32_t worker_count,
                             uint32_t *target) {
-        uint32_t share = session_count / worker_count;
-        uint32_t rest = session_count % worker_count;
+        uint32_t share, rest;
 
         assert(load && target && worker_count > 0);
 
+        share = session_count / worker_count;
+        rest = session_count % worker_count;
         for (uint32_t w = 0; w < worker_count; w++) {
                 target[w] = share;
                 if (rest > 0 && load[w] > share) {

@@ -57,11 +57,12 @@ static void header_lay_out(struct layout_header *header, uint32_t worker_count, 
 }
 
 static void segment_point(struct segment *segment, void *base, const struct layout_header *checked) {
-        char *p = base;
+        char *p;
 
         assert(segment && base);
         assert(checked && checked->segment_bytes > LAYOUT_HEADER_BYTES);
 
+        p = base;
         segment->header = (struct layout_header *) (void *) p;
         segment->pools = (struct layout_pool *) (void *) (p + checked->pool_offset);
         segment->workers = (struct layout_worker *) (void *) (p + checked->worker_offset);
