@@ -23,7 +23,8 @@ static char fixture_directory[256];
 UNUSED static void fixture_setup(void) {
         const char *base = getenv("TMPDIR");
 
-        (void) snprintf(fixture_directory, sizeof fixture_directory, "%s/baton-test-XXXXXX", base ? base : "/tmp");
+        (void) snprintf(fixture_directory, sizeof fixture_directory, "%s/baton-test-XXXXXX",
+                        base ? base : "/tmp");
         cr_assert_not_null(mkdtemp(fixture_directory));
 }
 
@@ -82,7 +83,8 @@ UNUSED __attribute__((format(printf, 2, 3))) static void app_run(sqlite3 *db, co
         va_start(arguments, format);
         cr_assert(vasprintf(&sql, format, arguments) >= 0);
         va_end(arguments);
-        cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, &message), SQLITE_OK, "%s: %s", sql, message ? message : "");
+        cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, &message), SQLITE_OK, "%s: %s", sql,
+                     message ? message : "");
         free(sql);
 }
 
@@ -96,7 +98,8 @@ UNUSED __attribute__((format(printf, 2, 3))) static int64_t app_number(sqlite3 *
         va_start(arguments, format);
         cr_assert(vasprintf(&sql, format, arguments) >= 0);
         va_end(arguments);
-        cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK, "%s: %s", sql, sqlite3_errmsg(db));
+        cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK, "%s: %s", sql,
+                     sqlite3_errmsg(db));
         if (sqlite3_step(statement) == SQLITE_ROW)
                 number = sqlite3_column_int64(statement, 0);
         cr_assert_eq(sqlite3_finalize(statement), SQLITE_OK);
@@ -129,8 +132,8 @@ struct place {
 };
 
 UNUSED __attribute__((format(printf, 3, 4))) static void place_set(struct place *place,
-                                                                  const struct scheme *const *schemes,
-                                                                  const char *format, ...) {
+                                                                   const struct scheme *const *schemes,
+                                                                   const char *format, ...) {
         struct failure failure = { 0 };
         char text[1024];
         va_list arguments;
@@ -161,7 +164,8 @@ UNUSED static struct source *source_get(const char *name, const char *query) {
         return source;
 }
 
-static const uint8_t fixture_instance[INSTANCE_BYTES] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 };
+static const uint8_t fixture_instance[INSTANCE_BYTES] = { 1, 2,  3,  4,  5,  6,  7,  8,
+                                                          9, 10, 11, 12, 13, 14, 15, 16 };
 
 UNUSED static int destination_try(const char *name, const char *query, const uint8_t *instance,
                                   struct destination **ret_destination, struct failure *ret_failure) {
@@ -178,25 +182,26 @@ UNUSED static struct destination *destination_get(const char *name) {
         struct failure failure = { 0 };
         struct destination *destination = NULL;
 
-        cr_assert_eq(destination_try(name, "", fixture_instance, &destination, &failure), 0, "%s", failure.text);
+        cr_assert_eq(destination_try(name, "", fixture_instance, &destination, &failure), 0, "%s",
+                     failure.text);
         return destination;
 }
 
-#define must(call)                                                                                 \
-        do {                                                                                       \
-                struct failure _failure = { 0 };                                                   \
-                struct failure *failure = &_failure;                                               \
-                int _r = (call);                                                                   \
-                cr_assert_eq(_r, 0, "%s: %d %s", #call, _r, failure->text);                         \
+#define must(call)                                                          \
+        do {                                                                \
+                struct failure _failure = { 0 };                            \
+                struct failure *failure = &_failure;                        \
+                int _r = (call);                                            \
+                cr_assert_eq(_r, 0, "%s: %d %s", #call, _r, failure->text); \
         } while (0)
 
-#define must_fail(call, errno_wanted, kind_wanted)                                                 \
-        do {                                                                                       \
-                struct failure _failure = { 0 };                                                   \
-                struct failure *failure = &_failure;                                               \
-                int _r = (call);                                                                   \
-                cr_assert_eq(_r, errno_wanted, "%s: %d %s", #call, _r, failure->text);              \
-                cr_assert_eq(failure->kind, kind_wanted, "%s: %s: %s", #call,                       \
-                             failure_kind_name(failure->kind), failure->text);                      \
-                cr_assert(strlen(failure->text) > 20, "%s", failure->text);                         \
+#define must_fail(call, errno_wanted, kind_wanted)                                     \
+        do {                                                                           \
+                struct failure _failure = { 0 };                                       \
+                struct failure *failure = &_failure;                                   \
+                int _r = (call);                                                       \
+                cr_assert_eq(_r, errno_wanted, "%s: %d %s", #call, _r, failure->text); \
+                cr_assert_eq(failure->kind, kind_wanted, "%s: %s: %s", #call,          \
+                             failure_kind_name(failure->kind), failure->text);         \
+                cr_assert(strlen(failure->text) > 20, "%s", failure->text);            \
         } while (0)

@@ -20,8 +20,9 @@ static void look(char ret_text[2048]) {
                 cr_assert_eq(stat(path_of(name), &st), 0);
                 if (strstr(name, "-shm")) /* where readers say that they read */
                         st.st_mtim = (struct timespec){ 0 };
-                used += (size_t) snprintf(ret_text + used, 2048 - used, "%s %ju %jd.%ld\n", name, (uintmax_t) st.st_size,
-                                          (intmax_t) st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+                used += (size_t) snprintf(ret_text + used, 2048 - used, "%s %ju %jd.%ld\n", name,
+                                          (uintmax_t) st.st_size, (intmax_t) st.st_mtim.tv_sec,
+                                          st.st_mtim.tv_nsec);
         }
 }
 
@@ -54,7 +55,8 @@ static void source_is_fine(const char *name, const char *query, const char *note
         free(note);
 }
 
-Test(sqlite_check, m12_source_at_rest) {
+Test(sqlite_check, m12_source_at_rest)
+{
         sqlite3 *app = app_outbox("app.db");
 
         app_fill(app, 10);
@@ -63,7 +65,8 @@ Test(sqlite_check, m12_source_at_rest) {
         source_is_fine("app.db", "?clean-up=delete", NULL);
 }
 
-Test(sqlite_check, m12_source_in_use) {
+Test(sqlite_check, m12_source_in_use)
+{
         sqlite3 *app = app_outbox("app.db");
 
         app_fill(app, 10);
@@ -73,7 +76,8 @@ Test(sqlite_check, m12_source_in_use) {
         sqlite3_close(app);
 }
 
-Test(sqlite_check, m12_source_whose_application_was_killed) {
+Test(sqlite_check, m12_source_whose_application_was_killed)
+{
         sqlite3 *app = app_outbox("app.db");
 
         app_fill(app, 10);
@@ -85,7 +89,8 @@ Test(sqlite_check, m12_source_whose_application_was_killed) {
         source_is_fine("app.db", "", "-wal was not read");
 }
 
-Test(sqlite_check, source_in_rollback_mode_is_noted) {
+Test(sqlite_check, source_in_rollback_mode_is_noted)
+{
         sqlite3 *app = app_open("app.db");
 
         app_run(app, "CREATE TABLE outbox (" OUTBOX_COLUMNS "); INSERT INTO outbox (seq) VALUES (0)");
@@ -94,7 +99,8 @@ Test(sqlite_check, source_in_rollback_mode_is_noted) {
         sqlite3_close(app);
 }
 
-Test(sqlite_check, source_faults_are_said) {
+Test(sqlite_check, source_faults_are_said)
+{
         struct failure failure = { 0 };
         char *note = NULL;
         FILE *file;
@@ -112,7 +118,8 @@ Test(sqlite_check, source_faults_are_said) {
         cr_assert_null(note);
 }
 
-Test(sqlite_check, m12_rights_that_would_shut_the_application_out) {
+Test(sqlite_check, m12_rights_that_would_shut_the_application_out)
+{
         struct failure failure = { 0 };
         char *note = NULL;
 
@@ -154,7 +161,8 @@ static int check_destination(const char *name, const char *query, struct failure
         return r;
 }
 
-Test(sqlite_check, destination_that_does_not_exist_yet) {
+Test(sqlite_check, destination_that_does_not_exist_yet)
+{
         struct failure failure = { 0 };
 
         cr_assert_eq(check_destination("out.db", "", &failure), 0, "%s", failure.text);
@@ -162,7 +170,8 @@ Test(sqlite_check, destination_that_does_not_exist_yet) {
         cr_assert_not_null(strstr(failure.text, "no directory"), "%s", failure.text);
 }
 
-Test(sqlite_check, destination_at_rest_and_in_use) {
+Test(sqlite_check, destination_at_rest_and_in_use)
+{
         struct destination *destination = destination_get("out.db");
         struct failure failure = { 0 };
 
@@ -173,12 +182,14 @@ Test(sqlite_check, destination_at_rest_and_in_use) {
         cr_assert_not_null(strstr(failure.text, "events in table baton_events"), "%s", failure.text);
 }
 
-Test(sqlite_check, destination_faults_are_said) {
+Test(sqlite_check, destination_faults_are_said)
+{
         struct failure failure = { 0 };
         sqlite3 *db = app_open("out.db");
 
-        app_run(db, "CREATE TABLE mine (a, b); CREATE TABLE typed (session, position, key TEXT, type, at, payload, "
-                    "PRIMARY KEY (session, position))");
+        app_run(db,
+                "CREATE TABLE mine (a, b); CREATE TABLE typed (session, position, key TEXT, type, at, payload, "
+                "PRIMARY KEY (session, position))");
         cr_assert_eq(check_destination("out.db", "?table=mine", &failure), -EEXIST);
         cr_assert_eq(check_destination("out.db", "?table=typed", &failure), -EEXIST);
         cr_assert_eq(check_destination("out.db", "?table=baton_parked", &failure), -EINVAL);

@@ -26,7 +26,8 @@ static unsigned clean_all(struct source *source, uint64_t position, uint32_t row
         return calls;
 }
 
-Test(sqlite_clean, keep_touches_nothing) {
+Test(sqlite_clean, keep_touches_nothing)
+{
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
 
@@ -39,7 +40,8 @@ Test(sqlite_clean, keep_touches_nothing) {
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, m4_delete_keeps_the_anchor_and_what_follows) {
+Test(sqlite_clean, m4_delete_keeps_the_anchor_and_what_follows)
+{
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         bool more;
@@ -61,7 +63,8 @@ Test(sqlite_clean, m4_delete_keeps_the_anchor_and_what_follows) {
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, delete_is_done_in_bounded_pieces) {
+Test(sqlite_clean, delete_is_done_in_bounded_pieces)
+{
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         bool more;
@@ -83,7 +86,8 @@ Test(sqlite_clean, delete_is_done_in_bounded_pieces) {
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, mark_fills_the_column_once_including_the_anchor) {
+Test(sqlite_clean, mark_fills_the_column_once_including_the_anchor)
+{
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
 
@@ -105,7 +109,8 @@ Test(sqlite_clean, mark_fills_the_column_once_including_the_anchor) {
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, mark_column_can_be_named) {
+Test(sqlite_clean, mark_column_can_be_named)
+{
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
 
@@ -113,12 +118,15 @@ Test(sqlite_clean, mark_column_can_be_named) {
         app_fill(app, 5);
         source = source_get("app.db", "?clean-up=mark&mark=done");
         (void) clean_all(source, 5, 1000);
-        cr_assert_eq(app_number(app, "SELECT count(*) FROM outbox WHERE done IS NOT NULL AND moved_at IS NULL"), 5);
+        cr_assert_eq(app_number(app,
+                                "SELECT count(*) FROM outbox WHERE done IS NOT NULL AND moved_at IS NULL"),
+                     5);
         src->close(source);
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, m4_without_its_anchor_nothing_is_cleaned) {
+Test(sqlite_clean, m4_without_its_anchor_nothing_is_cleaned)
+{
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         bool more;
@@ -133,7 +141,8 @@ Test(sqlite_clean, m4_without_its_anchor_nothing_is_cleaned) {
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, m4_a_replaced_file_is_not_cleaned) {
+Test(sqlite_clean, m4_a_replaced_file_is_not_cleaned)
+{
         sqlite3 *app = app_outbox("app.db"), *other;
         struct source *source;
         bool more;
@@ -152,7 +161,8 @@ Test(sqlite_clean, m4_a_replaced_file_is_not_cleaned) {
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, m12_a_busy_application_is_not_waited_for) {
+Test(sqlite_clean, m12_a_busy_application_is_not_waited_for)
+{
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         bool more;
@@ -168,7 +178,8 @@ Test(sqlite_clean, m12_a_busy_application_is_not_waited_for) {
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, m12_never_checkpoints) {
+Test(sqlite_clean, m12_never_checkpoints)
+{
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         struct stat before, after;

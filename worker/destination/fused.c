@@ -34,21 +34,21 @@
 
 struct fused {
         struct destination_session *session;
-        unsigned slot;                 /* "src0" … "src9" */
+        unsigned slot; /* "src0" … "src9" */
         char schema[8];
         char path[URL_BYTES];
         struct file_id id;
         struct durability durability;
         struct outbox_table table;
         sqlite3_stmt *move, *more, *row;
-        uint64_t average_bytes;        /* of an event, from the last chunk */
+        uint64_t average_bytes; /* of an event, from the last chunk */
         bool anchor_is_checked;
 };
 
 struct fused_run {
         struct moved moved;
         uint64_t bytes_max;
-        bool overshot;                 /* the next event would have exceeded bytes_max */
+        bool overshot; /* the next event would have exceeded bytes_max */
 };
 
 /* ---- the function ---------------------------------------------------------------------------- */
@@ -93,7 +93,8 @@ int fused_register(struct destination *destination, struct failure *ret_failure)
 
         code = sqlite3_create_function_v2(destination->db, "baton_event", 5, SQLITE_UTF8 | SQLITE_DIRECTONLY,
                                           destination, baton_event, NULL, NULL, NULL);
-        return code == SQLITE_OK ? 0 : destination_fail(destination, code, "register a function", ret_failure);
+        return code == SQLITE_OK ? 0
+                                 : destination_fail(destination, code, "register a function", ret_failure);
 }
 
 /* ---- attaching ------------------------------------------------------------------------------- */
@@ -109,7 +110,8 @@ static int attach(struct destination *destination, struct fused *fused, struct f
 
         r = db_uri(fused->path, "mode=ro", uri, sizeof uri);
         if (r < 0)
-                return failure_set(ret_failure, r, FAILURE_STOP, "the path of %.80s… is too long", fused->path);
+                return failure_set(ret_failure, r, FAILURE_STOP, "the path of %.80s… is too long",
+                                   fused->path);
         (void) snprintf(sql, sizeof sql, "ATTACH ?1 AS %s", fused->schema);
         r = db_prepare(destination->db, fused->path, sql, &statement, ret_failure);
         if (r < 0)
@@ -158,7 +160,8 @@ static int verify_mode(struct destination *destination, struct fused *fused, str
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "%s: %s", fused->path, strerror(-r));
         (void) sqlite3_file_control(destination->db, fused->schema, SQLITE_FCNTL_HAS_MOVED, &has_moved);
         if (has_moved)
-                return failure_set(ret_failure, -EAGAIN, FAILURE_UNAVAILABLE, "%s was replaced; trying again", fused->path);
+                return failure_set(ret_failure, -EAGAIN, FAILURE_UNAVAILABLE, "%s was replaced; trying again",
+                                   fused->path);
         if (file_id_is_same(&fused->id, &destination->id))
                 return not_fusible(ret_failure, fused->path, "it is the destination's own file");
         return 0;
@@ -171,19 +174,22 @@ static int prepare(struct destination *destination, struct fused *fused, struct 
         r = outbox_table_verify(destination->db, fused->schema, fused->path, t, ret_failure);
         if (r < 0)
                 return r;
-        r = outbox_table_prepare(destination->db, fused->schema, fused->path, t, "= ?1", &fused->row, ret_failure);
+        r = outbox_table_prepare(destination->db, fused->schema, fused->path, t, "= ?1", &fused->row,
+                                 ret_failure);
         if (r < 0)
                 return r;
         r = db_prepare_format(destination->db, fused->path, &fused->more, ret_failure,
-                              "SELECT 1 FROM %s.\"%s\" WHERE \"%s\" > ?1 LIMIT 1", fused->schema, t->table, t->seq);
+                              "SELECT 1 FROM %s.\"%s\" WHERE \"%s\" > ?1 LIMIT 1", fused->schema, t->table,
+                              t->seq);
         if (r < 0)
                 return r;
-        return db_prepare_format(destination->db, fused->path, &fused->move, ret_failure,
-                                 "INSERT INTO main.\"%s\" (session, position, key, type, at, payload) "
-                                 "SELECT ?1, baton_event(\"%s\", \"%s\", \"%s\", \"%s\", \"%s\"), \"%s\", \"%s\", \"%s\", \"%s\" "
-                                 "FROM %s.\"%s\" WHERE \"%s\" > ?2 ORDER BY \"%s\" LIMIT ?3",
-                                 destination->table, t->seq, t->key, t->type, t->at, t->payload, t->key, t->type, t->at,
-                                 t->payload, fused->schema, t->table, t->seq, t->seq);
+        return db_prepare_format(
+                destination->db, fused->path, &fused->move, ret_failure,
+                "INSERT INTO main.\"%s\" (session, position, key, type, at, payload) "
+                "SELECT ?1, baton_event(\"%s\", \"%s\", \"%s\", \"%s\", \"%s\"), \"%s\", \"%s\", \"%s\", \"%s\" "
+                "FROM %s.\"%s\" WHERE \"%s\" > ?2 ORDER BY \"%s\" LIMIT ?3",
+                destination->table, t->seq, t->key, t->type, t->at, t->payload, t->key, t->type, t->at,
+                t->payload, fused->schema, t->table, t->seq, t->seq);
 }
 
 static void fused_free(struct fused *fused) {
@@ -222,7 +228,8 @@ int fused_open(struct destination_session *session, const struct source_config *
                 return not_fusible(ret_failure, source->name, "the source is no SQLite database");
         fused = calloc(1, sizeof *fused);
         if (!fused)
-                return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "session %s: out of memory", session->name);
+                return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "session %s: out of memory",
+                                   session->name);
         if (find_slot(destination, &fused->slot) < 0)
                 return failure_set(ret_failure, -EBUSY, FAILURE_UNAVAILABLE,
                                    "%s: all %d attachments are taken, the row path is used", source->name,
@@ -231,7 +238,8 @@ int fused_open(struct destination_session *session, const struct source_config *
         fused->average_bytes = AVERAGE_BYTES_FIRST;
         (void) snprintf(fused->schema, sizeof fused->schema, "src%u", fused->slot % FUSED_ATTACHED_MAX);
         if (text_copy(fused->path, sizeof fused->path, source->url->path) < 0)
-                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP, "%s: its path is too long", source->name);
+                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP, "%s: its path is too long",
+                                   source->name);
         r = outbox_table_read(source, &fused->table, ret_failure);
         if (r < 0)
                 return r;
@@ -362,9 +370,11 @@ static int move_chunk(struct fused *fused, struct fused_run *run, uint64_t after
         }
         if ((uint64_t) sqlite3_changes64(destination->db) != count)
                 return failure_set(ret_failure, -EINVAL, FAILURE_REJECTED,
-                                   "a trigger of table %s ignored an event (RAISE(IGNORE))", destination->table);
+                                   "a trigger of table %s ignored an event (RAISE(IGNORE))",
+                                   destination->table);
         if (count > 0)
-                fused->average_bytes = MAX_OF((run->moved.payload_bytes - before.payload_bytes) / count, (uint64_t) 1);
+                fused->average_bytes = MAX_OF((run->moved.payload_bytes - before.payload_bytes) / count,
+                                              (uint64_t) 1);
         *ret_count = count;
         return 0;
 }
@@ -380,8 +390,8 @@ static uint64_t chunk_rows(const struct fused *fused, const struct fused_run *ru
         return MIN_OF(MIN_OF(left_rows, by_bytes), (uint64_t) CHUNK_ROWS_MAX);
 }
 
-static int move_all(struct fused *fused, struct fused_run *run, uint64_t after, const struct batch_limits *limits,
-                    struct failure *ret_failure) {
+static int move_all(struct fused *fused, struct fused_run *run, uint64_t after,
+                    const struct batch_limits *limits, struct failure *ret_failure) {
         struct destination *destination = fused->session->destination;
         uint64_t rows, count;
         int r;
@@ -452,5 +462,6 @@ int fused_sync(struct destination_session *session, struct failure *ret_failure)
 
         assert(fused);
 
-        return durability_sync(session->destination->db, fused->schema, fused->path, &fused->durability, ret_failure);
+        return durability_sync(session->destination->db, fused->schema, fused->path, &fused->durability,
+                               ret_failure);
 }

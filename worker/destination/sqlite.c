@@ -21,10 +21,11 @@
 
 /* Pages in the -wal from which a commit is followed by a checkpoint (README: who pays for it), and from
  * which even the first commit of a takeover is. */
-#define CHECKPOINT_PAGES 2000
+#define CHECKPOINT_PAGES 1000
 #define CHECKPOINT_PAGES_URGENT (4 * CHECKPOINT_PAGES)
 /* A batch of 4 MiB and its index fit, so that no page is written twice; S8: and no more. */
-#define CACHE_PRAGMA "PRAGMA cache_size = -8000; PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL"
+#define CACHE_PRAGMA \
+        "PRAGMA page_size = 8192; PRAGMA cache_size = -8000; PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL"
 
 int destination_fail(struct destination *destination, int code, const char *what,
                      struct failure *ret_failure) {
@@ -69,7 +70,8 @@ static int enter_wal(struct destination *destination, struct failure *ret_failur
                 }
                 (void) clock_nanosleep(CLOCK_MONOTONIC, 0, &span, NULL);
         }
-        return code == SQLITE_OK ? 0 : destination_fail(destination, code, "switch it to WAL mode", ret_failure);
+        return code == SQLITE_OK ? 0
+                                 : destination_fail(destination, code, "switch it to WAL mode", ret_failure);
 }
 
 static int verify_wal(struct destination *destination, struct failure *ret_failure) {
@@ -77,15 +79,18 @@ static int verify_wal(struct destination *destination, struct failure *ret_failu
         const char *mode;
         int r;
 
-        r = db_prepare(destination->db, destination->path, "PRAGMA main.journal_mode", &statement, ret_failure);
+        r = db_prepare(destination->db, destination->path, "PRAGMA main.journal_mode", &statement,
+                       ret_failure);
         if (r < 0)
                 return r;
-        mode = sqlite3_step(statement) == SQLITE_ROW ? (const char *) sqlite3_column_text(statement, 0) : NULL;
+        mode = sqlite3_step(statement) == SQLITE_ROW ? (const char *) sqlite3_column_text(statement, 0)
+                                                     : NULL;
         if (!mode || strcmp(mode, "wal") != 0)
-                return failure_set(ret_failure, -ENOTSUP, FAILURE_STOP,
-                                   "%s cannot be put into WAL mode (it is in %s): a destination needs a local file system "
-                                   "with shared memory",
-                                   destination->path, mode ? mode : "an unknown mode");
+                return failure_set(
+                        ret_failure, -ENOTSUP, FAILURE_STOP,
+                        "%s cannot be put into WAL mode (it is in %s): a destination needs a local file system "
+                        "with shared memory",
+                        destination->path, mode ? mode : "an unknown mode");
         return 0;
 }
 
@@ -98,33 +103,42 @@ static int prepare_statements(struct destination *destination, struct failure *r
                 [STATEMENT_SAVEPOINT] = "SAVEPOINT baton_session",
                 [STATEMENT_RELEASE] = "RELEASE baton_session",
                 [STATEMENT_ROLLBACK_TO] = "ROLLBACK TO baton_session",
-                [STATEMENT_READ] = "SELECT instance, epoch, position, source_identity, anchor, event_count, digest_sum, "
-                                   "parked_count FROM main.baton_checkpoint WHERE session = ?1",
-                [STATEMENT_FIRST] = "INSERT INTO main.baton_checkpoint VALUES (?1, ?2, ?3, 0, '', 0, 0, 0, 0, 1, ?4)",
-                [STATEMENT_FENCE] = "UPDATE main.baton_checkpoint SET epoch = ?2, fence_count = fence_count + 1, "
-                                    "updated_at = ?3 WHERE session = ?1",
-                [STATEMENT_END] = "UPDATE main.baton_checkpoint SET position = ?3, source_identity = ?4, anchor = ?5, "
-                                  "event_count = ?6, digest_sum = ?7, parked_count = ?8, updated_at = ?9 "
-                                  "WHERE session = ?1 AND epoch = ?2 AND instance = ?10",
-                [STATEMENT_PARK] = "INSERT INTO main.baton_parked VALUES (?1, ?2, ?7, ?8, ?9, ?3, ?4, ?5, ?6)",
+                [STATEMENT_READ] =
+                        "SELECT instance, epoch, position, source_identity, anchor, event_count, digest_sum, "
+                        "parked_count FROM main.baton_checkpoint WHERE session = ?1",
+                [STATEMENT_FIRST] =
+                        "INSERT INTO main.baton_checkpoint VALUES (?1, ?2, ?3, 0, '', 0, 0, 0, 0, 1, ?4)",
+                [STATEMENT_FENCE] =
+                        "UPDATE main.baton_checkpoint SET epoch = ?2, fence_count = fence_count + 1, "
+                        "updated_at = ?3 WHERE session = ?1",
+                [STATEMENT_END] =
+                        "UPDATE main.baton_checkpoint SET position = ?3, source_identity = ?4, anchor = ?5, "
+                        "event_count = ?6, digest_sum = ?7, parked_count = ?8, updated_at = ?9 "
+                        "WHERE session = ?1 AND epoch = ?2 AND instance = ?10",
+                [STATEMENT_PARK] =
+                        "INSERT INTO main.baton_parked VALUES (?1, ?2, ?7, ?8, ?9, ?3, ?4, ?5, ?6)",
         };
         int r;
 
         for (size_t i = 0; i < STATEMENT_COUNT; i++) {
                 if (!texts[i])
                         continue;
-                r = db_prepare(destination->db, destination->path, texts[i], &destination->statements[i], ret_failure);
+                r = db_prepare(destination->db, destination->path, texts[i], &destination->statements[i],
+                               ret_failure);
                 if (r < 0)
                         return r;
         }
-        r = db_prepare_format(destination->db, destination->path, &destination->statements[STATEMENT_PUT], ret_failure,
+        r = db_prepare_format(destination->db, destination->path, &destination->statements[STATEMENT_PUT],
+                              ret_failure,
                               "INSERT INTO main.\"%s\" (session, position, key, type, at, payload) "
                               "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                               destination->table);
         if (r < 0)
                 return r;
-        return db_prepare_format(destination->db, destination->path, &destination->statements[STATEMENT_HAS], ret_failure,
-                                 "SELECT 1 FROM main.\"%s\" WHERE session = ?1 AND position = ?2", destination->table);
+        return db_prepare_format(destination->db, destination->path, &destination->statements[STATEMENT_HAS],
+                                 ret_failure,
+                                 "SELECT 1 FROM main.\"%s\" WHERE session = ?1 AND position = ?2",
+                                 destination->table);
 }
 
 static void sqlite_close(struct destination *destination) {
@@ -148,7 +162,8 @@ static void sqlite_closep(struct destination **destination) {
 static int connect_destination(struct destination *destination, struct failure *ret_failure) {
         int r;
 
-        r = db_open(destination->path, DB_CREATE, &destination->busy, &destination->db, &destination->id, ret_failure);
+        r = db_open(destination->path, DB_CREATE, &destination->busy, &destination->db, &destination->id,
+                    ret_failure);
         if (r < 0)
                 return r;
         r = db_execute(destination->db, destination->path, CACHE_PRAGMA, ret_failure);
@@ -189,8 +204,8 @@ static int sqlite_open(const struct destination_config *config, struct destinati
                                    config->name);
         if (text_copy(destination->path, sizeof destination->path, config->url->path) < 0 ||
             text_copy(destination->table, sizeof destination->table, table) < 0)
-                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP, "destination %s: its path is too long",
-                                   config->name);
+                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP,
+                                   "destination %s: its path is too long", config->name);
         memcpy(destination->instance, config->instance, INSTANCE_BYTES);
         destination->busy = (struct db_busy){
                 .limit_usec = DB_OWN_BUSY_USEC,
@@ -247,7 +262,8 @@ static int checkpoint_if_due(struct destination *destination, struct failure *re
         if (destination->wal_pages < (destination->fenced ? CHECKPOINT_PAGES_URGENT : CHECKPOINT_PAGES))
                 return 0;
         code = sqlite3_wal_checkpoint_v2(destination->db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-        if (code != SQLITE_OK && db_failure_kind(sqlite3_extended_errcode(destination->db), 0) == FAILURE_SYNC)
+        if (code != SQLITE_OK &&
+            db_failure_kind(sqlite3_extended_errcode(destination->db), 0) == FAILURE_SYNC)
                 return destination_fail(destination, code, "checkpoint it", ret_failure);
         CRASH_POINT("sqlite.K3");
         return 0;
@@ -293,7 +309,8 @@ static int sqlite_resync(struct destination *destination, struct failure *ret_fa
                 return r;
         code = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
         if (code != SQLITE_OK)
-                return db_fail(db, code, destination->path, "write its -wal again after a failed sync", ret_failure);
+                return db_fail(db, code, destination->path, "write its -wal again after a failed sync",
+                               ret_failure);
         destination->sync_failed = false;
         destination->wal_pages = 0;
         return 0;

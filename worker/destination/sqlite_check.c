@@ -2,6 +2,7 @@
 /* `baton check` of a SQLite destination: reads only, makes nothing. A file that does not exist yet is
  * fine where it could be made. Must not touch: the file but through SQLite. Logs nothing. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,10 +20,10 @@ static int check_directory(const char *path, struct failure *ret_failure) {
         if (stat(directory, &st) < 0 || !S_ISDIR(st.st_mode))
                 return failure_set(ret_failure, -ENOENT, FAILURE_UNAVAILABLE,
                                    "destination %s: there is no directory %s: make it", path, directory);
-        if (access(directory, W_OK | X_OK) < 0)
+        if (faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) < 0)
                 return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
-                                   "destination %s: user %u may not make files in %s: give it the right", path,
-                                   (unsigned) geteuid(), directory);
+                                   "destination %s: user %u may not make files in %s: give it the right",
+                                   path, (unsigned) geteuid(), directory);
         return 0;
 }
 
@@ -56,13 +57,15 @@ int sqlite_destination_check(const struct destination_config *config, char **ret
                 return r;
         if (stat(path, &st) < 0) {
                 if (errno != ENOENT)
-                        return failure_set(ret_failure, -errno, FAILURE_UNAVAILABLE, "%s: %s", path, strerror(errno));
+                        return failure_set(ret_failure, -errno, FAILURE_UNAVAILABLE, "%s: %s", path,
+                                           strerror(errno));
                 *ret_note = NULL;
                 return 0;
         }
         if (!S_ISREG(st.st_mode))
-                return failure_set(ret_failure, -EINVAL, FAILURE_STOP, "%s is no regular file: correct the url", path);
-        if (access(path, R_OK | W_OK) < 0)
+                return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
+                                   "%s is no regular file: correct the url", path);
+        if (faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) < 0)
                 return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
                                    "destination %s cannot be written by user %u: give it the right", path,
                                    (unsigned) geteuid());

@@ -45,9 +45,9 @@ struct destination {
         sqlite3_stmt *statements[STATEMENT_COUNT];
         const struct destination_session *put_session; /* whose name is bound in STATEMENT_PUT */
 
-        int wal_pages;       /* in the -wal after our last commit */
-        bool fenced;         /* this transaction took a session over: nothing may delay its commit */
-        bool sync_failed;    /* M7: until resync() */
+        int wal_pages;    /* in the -wal after our last commit */
+        bool fenced;      /* this transaction took a session over: nothing may delay its commit */
+        bool sync_failed; /* M7: until resync() */
 
         const struct destination_session *attached[FUSED_ATTACHED_MAX];
         struct fused_run *run;
@@ -56,9 +56,9 @@ struct destination {
 struct destination_session {
         struct destination *destination;
         char name[NAME_BYTES];
-        uint64_t epoch;             /* from fence() */
-        uint64_t position, anchor;  /* as they stand in the checkpoint, as far as this owner knows */
-        struct fused *fused;        /* NULL: not attached */
+        uint64_t epoch;            /* from fence() */
+        uint64_t position, anchor; /* as they stand in the checkpoint, as far as this owner knows */
+        struct fused *fused;       /* NULL: not attached */
 };
 
 /* sqlite_schema.c */
@@ -71,7 +71,8 @@ int schema_check_name(const char *table, struct failure *ret_failure);
 
 /* sqlite.c */
 /* db_fail() for an operation of the destination; knows a wait that pulse ended. */
-int destination_fail(struct destination *destination, int code, const char *what, struct failure *ret_failure);
+int destination_fail(struct destination *destination, int code, const char *what,
+                     struct failure *ret_failure);
 
 /* sqlite_session.c */
 int sqlite_session_open(struct destination *destination, const char *name,

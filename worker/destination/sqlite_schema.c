@@ -12,18 +12,17 @@
 
 /* No column has a type: it would have an affinity, and '1' would come back as 1. The events table is a
  * rowid table with an index: measured faster than WITHOUT ROWID (README). */
-#define EVENTS_COLUMNS                                                                             \
-        "session, position, key, type, at, payload, PRIMARY KEY (session, position)"
+#define EVENTS_COLUMNS "session, position, key, type, at, payload, PRIMARY KEY (session, position)"
 
-#define CREATE_META                                                                                \
+#define CREATE_META \
         "CREATE TABLE IF NOT EXISTS main.baton_meta (name PRIMARY KEY NOT NULL, value) WITHOUT ROWID"
-#define CREATE_CHECKPOINT                                                                          \
-        "CREATE TABLE IF NOT EXISTS main.baton_checkpoint (session PRIMARY KEY NOT NULL, "          \
-        "instance NOT NULL, epoch NOT NULL, position NOT NULL, source_identity NOT NULL, "          \
-        "anchor NOT NULL, event_count NOT NULL, digest_sum NOT NULL, parked_count NOT NULL, "       \
+#define CREATE_CHECKPOINT                                                                     \
+        "CREATE TABLE IF NOT EXISTS main.baton_checkpoint (session PRIMARY KEY NOT NULL, "    \
+        "instance NOT NULL, epoch NOT NULL, position NOT NULL, source_identity NOT NULL, "    \
+        "anchor NOT NULL, event_count NOT NULL, digest_sum NOT NULL, parked_count NOT NULL, " \
         "fence_count NOT NULL, updated_at NOT NULL) WITHOUT ROWID"
-#define CREATE_PARKED                                                                              \
-        "CREATE TABLE IF NOT EXISTS main.baton_parked (session, position, reason, parked_at, "      \
+#define CREATE_PARKED                                                                          \
+        "CREATE TABLE IF NOT EXISTS main.baton_parked (session, position, reason, parked_at, " \
         "epoch, key, type, at, payload, PRIMARY KEY (session, position))"
 
 static const char *const event_columns[] = { "session", "position", "key", "type", "at", "payload" };
@@ -35,9 +34,10 @@ int schema_check_name(const char *table, struct failure *ret_failure) {
 
         for (size_t i = 0; i < ELEMENTSOF(taken); i++)
                 if (strcasecmp(table, taken[i]) == 0)
-                        return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
-                                           "table=%s is one of Baton's own tables: choose another name for the events",
-                                           table);
+                        return failure_set(
+                                ret_failure, -EINVAL, FAILURE_STOP,
+                                "table=%s is one of Baton's own tables: choose another name for the events",
+                                table);
         if (!text_is_identifier(table) || strncasecmp(table, "sqlite_", strlen("sqlite_")) == 0)
                 return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
                                    "table=%.80s is no name that a table of events can have", table);
@@ -50,7 +50,8 @@ static int read_meta(sqlite3 *db, const char *path, const char *name, char *fiel
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
         int r, code;
 
-        r = db_prepare(db, path, "SELECT value FROM main.baton_meta WHERE name = ?1", &statement, ret_failure);
+        r = db_prepare(db, path, "SELECT value FROM main.baton_meta WHERE name = ?1", &statement,
+                       ret_failure);
         if (r < 0)
                 return r;
         (void) sqlite3_bind_text(statement, 1, name, -1, SQLITE_STATIC);
@@ -66,7 +67,8 @@ static int read_meta(sqlite3 *db, const char *path, const char *name, char *fiel
 }
 
 static bool has_table(sqlite3 *db, const char *table) {
-        return sqlite3_table_column_metadata(db, "main", table, NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK;
+        return sqlite3_table_column_metadata(db, "main", table, NULL, NULL, NULL, NULL, NULL, NULL) ==
+               SQLITE_OK;
 }
 
 static int verify_meta(sqlite3 *db, const char *path, const char *table, struct failure *ret_failure) {
@@ -81,19 +83,21 @@ static int verify_meta(sqlite3 *db, const char *path, const char *table, struct 
         if (!found)
                 return 0;
         if (text_parse_u64(value, &version) < 0 || version != SCHEMA_VERSION)
-                return failure_set(ret_failure, -EPROTONOSUPPORT, FAILURE_STOP,
-                                   "%s has tables of schema version %s, this Baton knows version %d: use the Baton that "
-                                   "made them, or a newer one, or another file",
-                                   path, value, SCHEMA_VERSION);
+                return failure_set(
+                        ret_failure, -EPROTONOSUPPORT, FAILURE_STOP,
+                        "%s has tables of schema version %s, this Baton knows version %d: use the Baton that "
+                        "made them, or a newer one, or another file",
+                        path, value, SCHEMA_VERSION);
         r = read_meta(db, path, "events_table", value, sizeof value, &found, ret_failure);
         if (r < 0)
                 return r;
         /* One checkpoint a session: two destinations in one file would share it. */
         if (found && strcasecmp(value, table) != 0)
-                return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
-                                   "%s is a destination already, with the events in table %s, not %s: correct ?table= in "
-                                   "the url or take another file",
-                                   path, value, table);
+                return failure_set(
+                        ret_failure, -EINVAL, FAILURE_STOP,
+                        "%s is a destination already, with the events in table %s, not %s: correct ?table= in "
+                        "the url or take another file",
+                        path, value, table);
         return 0;
 }
 
@@ -104,7 +108,8 @@ static int verify_events(sqlite3 *db, const char *path, const char *table, struc
         size_t count = 0;
         int r, code;
 
-        r = db_prepare(db, path, "SELECT name, type, pk FROM pragma_table_xinfo(?1, 'main')", &statement, ret_failure);
+        r = db_prepare(db, path, "SELECT name, type, pk FROM pragma_table_xinfo(?1, 'main')", &statement,
+                       ret_failure);
         if (r < 0)
                 return r;
         (void) sqlite3_bind_text(statement, 1, table, -1, SQLITE_STATIC);
@@ -120,10 +125,11 @@ static int verify_events(sqlite3 *db, const char *path, const char *table, struc
         if (code != SQLITE_DONE)
                 return db_fail(db, code, path, "read its schema", ret_failure);
         if (count > 0 && (!is_ours || count != ELEMENTSOF(event_columns)))
-                return failure_set(ret_failure, -EEXIST, FAILURE_STOP,
-                                   "%s has a table %s that is not Baton's (wanted: %s): name another with ?table= in the "
-                                   "url, or rename that one",
-                                   path, table, EVENTS_COLUMNS);
+                return failure_set(
+                        ret_failure, -EEXIST, FAILURE_STOP,
+                        "%s has a table %s that is not Baton's (wanted: %s): name another with ?table= in the "
+                        "url, or rename that one",
+                        path, table, EVENTS_COLUMNS);
         return 0;
 }
 
@@ -137,13 +143,15 @@ static int verify_encoding(sqlite3 *db, const char *path, struct failure *ret_fa
                 return r;
         code = sqlite3_step(statement);
         if (code != SQLITE_ROW)
-                return db_fail(db, code == SQLITE_DONE ? SQLITE_CORRUPT : code, path, "read its header", ret_failure);
+                return db_fail(db, code == SQLITE_DONE ? SQLITE_CORRUPT : code, path, "read its header",
+                               ret_failure);
         encoding = (const char *) sqlite3_column_text(statement, 0);
         if (!encoding || strcmp(encoding, "UTF-8") != 0)
-                return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
-                                   "%s stores text as %s, which cannot hold every text as it came: a destination needs "
-                                   "UTF-8, take another file",
-                                   path, encoding ? encoding : "something unknown");
+                return failure_set(
+                        ret_failure, -EINVAL, FAILURE_STOP,
+                        "%s stores text as %s, which cannot hold every text as it came: a destination needs "
+                        "UTF-8, take another file",
+                        path, encoding ? encoding : "something unknown");
         return 0;
 }
 
@@ -178,8 +186,8 @@ static int create_tables(struct destination *destination, struct failure *ret_fa
         char sql[512];
         int r, code;
 
-        r = db_execute(destination->db, destination->path, CREATE_META ";" CREATE_CHECKPOINT ";" CREATE_PARKED,
-                       ret_failure);
+        r = db_execute(destination->db, destination->path,
+                       CREATE_META ";" CREATE_CHECKPOINT ";" CREATE_PARKED, ret_failure);
         if (r < 0)
                 return r;
         (void) snprintf(sql, sizeof sql, "CREATE TABLE IF NOT EXISTS main.\"%s\" (" EVENTS_COLUMNS ")",
@@ -187,9 +195,10 @@ static int create_tables(struct destination *destination, struct failure *ret_fa
         r = db_execute(destination->db, destination->path, sql, ret_failure);
         if (r < 0)
                 return r;
-        r = db_prepare_format(destination->db, destination->path, &statement, ret_failure,
-                              "INSERT OR IGNORE INTO main.baton_meta VALUES ('schema_version', %d), ('events_table', ?1)",
-                              SCHEMA_VERSION);
+        r = db_prepare_format(
+                destination->db, destination->path, &statement, ret_failure,
+                "INSERT OR IGNORE INTO main.baton_meta VALUES ('schema_version', %d), ('events_table', ?1)",
+                SCHEMA_VERSION);
         if (r < 0)
                 return r;
         (void) sqlite3_bind_text(statement, 1, destination->table, -1, SQLITE_STATIC);

@@ -27,11 +27,13 @@ int sqlite_session_open(struct destination *destination, const char *name,
 
         session = calloc(1, sizeof *session);
         if (!session)
-                return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "session %s: out of memory", name);
+                return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "session %s: out of memory",
+                                   name);
         session->destination = destination;
         if (text_copy(session->name, sizeof session->name, name) < 0) {
                 free(session);
-                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP, "session name %.70s… is too long", name);
+                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP,
+                                   "session name %.70s… is too long", name);
         }
         *ret_session = session;
         return 0;
@@ -98,7 +100,8 @@ static int require_transaction(struct destination *destination, struct failure *
         if (!sqlite3_get_autocommit(destination->db))
                 return 0;
         return failure_set(ret_failure, -EAGAIN, FAILURE_UNAVAILABLE,
-                           "%s: SQLite rolled the transaction back after an error; trying again", destination->path);
+                           "%s: SQLite rolled the transaction back after an error; trying again",
+                           destination->path);
 }
 
 int sqlite_session_begin(struct destination_session *session, struct failure *ret_failure) {
@@ -110,7 +113,9 @@ int sqlite_session_begin(struct destination_session *session, struct failure *re
         if (r < 0)
                 return r;
         code = statement_run(statement_of(session, STATEMENT_SAVEPOINT));
-        return code == SQLITE_OK ? 0 : destination_fail(session->destination, code, "set a savepoint", ret_failure);
+        return code == SQLITE_OK
+                       ? 0
+                       : destination_fail(session->destination, code, "set a savepoint", ret_failure);
 }
 
 void sqlite_session_rollback(struct destination_session *session) {
@@ -123,8 +128,8 @@ void sqlite_session_rollback(struct destination_session *session) {
 }
 
 /* A row is bytes from disk: checked, never asserted. */
-static int read_row(struct destination_session *session, sqlite3_stmt *statement, struct checkpoint *ret_checkpoint,
-                    struct failure *ret_failure) {
+static int read_row(struct destination_session *session, sqlite3_stmt *statement,
+                    struct checkpoint *ret_checkpoint, struct failure *ret_failure) {
         struct checkpoint checkpoint = { 0 };
         const char *identity = (const char *) sqlite3_column_text(statement, 3);
         const void *instance = sqlite3_column_blob(statement, 0);
@@ -132,10 +137,11 @@ static int read_row(struct destination_session *session, sqlite3_stmt *statement
 
         if (!instance || sqlite3_column_bytes(statement, 0) != INSTANCE_BYTES || !identity || position < 0 ||
             text_copy(checkpoint.source_identity, sizeof checkpoint.source_identity, identity) < 0)
-                return failure_set(ret_failure, -EBADMSG, FAILURE_STOP,
-                                   "%s: the row of session %s in baton_checkpoint is none of ours: it was edited, or the "
-                                   "file is damaged; restore it from a backup",
-                                   session->destination->path, session->name);
+                return failure_set(
+                        ret_failure, -EBADMSG, FAILURE_STOP,
+                        "%s: the row of session %s in baton_checkpoint is none of ours: it was edited, or the "
+                        "file is damaged; restore it from a backup",
+                        session->destination->path, session->name);
         memcpy(checkpoint.instance, instance, INSTANCE_BYTES);
         memcpy(checkpoint.session, session->name, sizeof checkpoint.session);
         checkpoint.epoch = (uint64_t) sqlite3_column_int64(statement, 1);
@@ -148,8 +154,8 @@ static int read_row(struct destination_session *session, sqlite3_stmt *statement
         return 0;
 }
 
-static int read_checkpoint(struct destination_session *session, bool *ret_found, struct checkpoint *ret_checkpoint,
-                           struct failure *ret_failure) {
+static int read_checkpoint(struct destination_session *session, bool *ret_found,
+                           struct checkpoint *ret_checkpoint, struct failure *ret_failure) {
         sqlite3_stmt *statement = statement_of(session, STATEMENT_READ);
         int r = 0, code;
 
@@ -175,8 +181,9 @@ static int write_first(struct destination_session *session, uint64_t epoch, stru
         bind_u64(statement, 3, epoch);
         bind_now(statement, 4);
         code = statement_run(statement);
-        return code == SQLITE_OK ? 0
-                                 : destination_fail(session->destination, code, "make a checkpoint", ret_failure);
+        return code == SQLITE_OK
+                       ? 0
+                       : destination_fail(session->destination, code, "make a checkpoint", ret_failure);
 }
 
 /* M2: fence_count grows, so the page differs even where epoch and clock do not: a transaction that
@@ -189,14 +196,17 @@ static int write_fence(struct destination_session *session, uint64_t epoch, stru
         bind_u64(statement, 2, epoch);
         bind_now(statement, 3);
         code = statement_run(statement);
-        return code == SQLITE_OK ? 0 : destination_fail(session->destination, code, "raise the epoch", ret_failure);
+        return code == SQLITE_OK
+                       ? 0
+                       : destination_fail(session->destination, code, "raise the epoch", ret_failure);
 }
 
 static int refuse_instance(struct destination_session *session, struct failure *ret_failure) {
-        return failure_set(ret_failure, -EEXIST, FAILURE_STOP,
-                           "%s: the checkpoint of session %s was written by another Baton (another state directory): two "
-                           "would move the same events; stop the other one and accept it with `baton adopt %s`",
-                           session->destination->path, session->name, session->name);
+        return failure_set(
+                ret_failure, -EEXIST, FAILURE_STOP,
+                "%s: the checkpoint of session %s was written by another Baton (another state directory): two "
+                "would move the same events; stop the other one and accept it with `baton adopt %s`",
+                session->destination->path, session->name, session->name);
 }
 
 int sqlite_session_fence(struct destination_session *session, uint64_t epoch, struct checkpoint *checkpoint,
@@ -219,7 +229,8 @@ int sqlite_session_fence(struct destination_session *session, uint64_t epoch, st
         if (found && stored.epoch > epoch) {
                 *checkpoint = stored;
                 return failure_set(ret_failure, -ESTALE, FAILURE_FENCED,
-                                   "%s: session %s has epoch %" PRIu64 " there, higher than ours (%" PRIu64 ")",
+                                   "%s: session %s has epoch %" PRIu64 " there, higher than ours (%" PRIu64
+                                   ")",
                                    destination->path, session->name, stored.epoch, epoch);
         }
         r = found ? write_fence(session, epoch, ret_failure) : write_first(session, epoch, ret_failure);
@@ -263,7 +274,8 @@ static int put_failed(struct destination_session *session, const struct event *e
         if ((code & 0xff) != SQLITE_CONSTRAINT || !is_here_already(session, event))
                 return r;
         return failure_set(ret_failure, -EEXIST, FAILURE_STOP,
-                           "%s holds event %" PRIu64 " of session %s already, above its checkpoint: one of the two was "
+                           "%s holds event %" PRIu64
+                           " of session %s already, above its checkpoint: one of the two was "
                            "edited or restored; compare them with `baton verify`",
                            destination->path, event->position, session->name);
 }
@@ -287,7 +299,8 @@ int sqlite_session_put(struct destination_session *session, const struct event *
                 return put_failed(session, event, code, ret_failure);
         if (sqlite3_changes64(destination->db) != 1)
                 return failure_set(ret_failure, -EINVAL, FAILURE_REJECTED,
-                                   "a trigger of table %s ignored the event (RAISE(IGNORE))", destination->table);
+                                   "a trigger of table %s ignored the event (RAISE(IGNORE))",
+                                   destination->table);
         return 0;
 }
 
@@ -326,7 +339,8 @@ static void bind_end(struct destination_session *session, sqlite3_stmt *statemen
         bind_u64(statement, 7, checkpoint->digest_sum);
         bind_u64(statement, 8, checkpoint->parked_count);
         bind_now(statement, 9);
-        (void) sqlite3_bind_blob(statement, 10, session->destination->instance, INSTANCE_BYTES, SQLITE_STATIC);
+        (void) sqlite3_bind_blob(statement, 10, session->destination->instance, INSTANCE_BYTES,
+                                 SQLITE_STATIC);
 }
 
 int sqlite_session_end(struct destination_session *session, struct checkpoint *checkpoint,
@@ -348,7 +362,8 @@ int sqlite_session_end(struct destination_session *session, struct checkpoint *c
                 return destination_fail(destination, code, "write its checkpoint", ret_failure);
         if (sqlite3_changes64(destination->db) != 1)
                 return failure_set(ret_failure, -ESTALE, FAILURE_FENCED,
-                                   "%s: session %s is not at epoch %" PRIu64 " any more: another worker owns it",
+                                   "%s: session %s is not at epoch %" PRIu64
+                                   " any more: another worker owns it",
                                    destination->path, session->name, checkpoint->epoch);
         code = statement_run(statement_of(session, STATEMENT_RELEASE));
         if (code != SQLITE_OK)

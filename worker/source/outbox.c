@@ -25,7 +25,8 @@ static int compare(sqlite3 *db, const char *path, const char *table, int *ret_co
         size_t count = 0;
         int r, code, is_autoincrement = 0;
 
-        r = db_prepare(db, path, "SELECT name, type, pk FROM pragma_table_xinfo(?1)", &statement, ret_failure);
+        r = db_prepare(db, path, "SELECT name, type, pk FROM pragma_table_xinfo(?1)", &statement,
+                       ret_failure);
         if (r < 0)
                 return r;
         (void) sqlite3_bind_text(statement, 1, table, -1, SQLITE_STATIC);
@@ -41,7 +42,8 @@ static int compare(sqlite3 *db, const char *path, const char *table, int *ret_co
         if (code != SQLITE_DONE)
                 return db_fail(db, code, path, "read its schema", ret_failure);
         if (count > 0)
-                (void) sqlite3_table_column_metadata(db, "main", table, "seq", NULL, NULL, NULL, NULL, &is_autoincrement);
+                (void) sqlite3_table_column_metadata(db, "main", table, "seq", NULL, NULL, NULL, NULL,
+                                                     &is_autoincrement);
         *ret_count = (int) count;
         *ret_is_equal = is_equal && count == ELEMENTSOF(outbox_columns) && is_autoincrement;
         return 0;
@@ -50,10 +52,11 @@ static int compare(sqlite3 *db, const char *path, const char *table, int *ret_co
 static int create_table(sqlite3 *db, const char *path, const char *table, struct failure *ret_failure) {
         char sql[512];
 
-        (void) snprintf(sql, sizeof sql,
-                        "CREATE TABLE main.\"%s\" (seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, type TEXT, "
-                        "at TEXT DEFAULT (strftime('%%Y-%%m-%%dT%%H:%%M:%%fZ', 'now')), payload)",
-                        table);
+        (void) snprintf(
+                sql, sizeof sql,
+                "CREATE TABLE main.\"%s\" (seq INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, type TEXT, "
+                "at TEXT DEFAULT (strftime('%%Y-%%m-%%dT%%H:%%M:%%fZ', 'now')), payload)",
+                table);
         return db_execute(db, path, sql, ret_failure);
 }
 
@@ -67,10 +70,11 @@ static int create_if_missing(sqlite3 *db, const char *path, const char *table, s
         if (column_count == 0)
                 return create_table(db, path, table, ret_failure);
         if (!is_equal)
-                return failure_set(ret_failure, -EEXIST, FAILURE_STOP,
-                                   "%s has a table %s already, with other columns than an outbox: take another name "
-                                   "(--table), or name its columns in the source's url",
-                                   path, table);
+                return failure_set(
+                        ret_failure, -EEXIST, FAILURE_STOP,
+                        "%s has a table %s already, with other columns than an outbox: take another name "
+                        "(--table), or name its columns in the source's url",
+                        path, table);
         return 0;
 }
 
@@ -84,11 +88,13 @@ int outbox_create(const char *path, const char *table, struct failure *ret_failu
         assert(path);
         assert(table);
 
-        if (path[0] != '/' || !text_is_identifier(table) || strncasecmp(table, "sqlite_", strlen("sqlite_")) == 0)
-                return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
-                                   "an outbox needs an absolute path and an SQL name that needs no quotes; got %.100s and "
-                                   "%.64s",
-                                   path, table);
+        if (path[0] != '/' || !text_is_identifier(table) ||
+            strncasecmp(table, "sqlite_", strlen("sqlite_")) == 0)
+                return failure_set(
+                        ret_failure, -EINVAL, FAILURE_STOP,
+                        "an outbox needs an absolute path and an SQL name that needs no quotes; got %.100s and "
+                        "%.64s",
+                        path, table);
         is_new = file_id_read(path, &id) == -ENOENT;
         r = db_open(path, DB_CREATE, &busy, &db, NULL, ret_failure);
         if (r < 0)

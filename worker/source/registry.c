@@ -8,8 +8,6 @@
 
 extern const struct source_ops source_sqlite_ops;
 
-
-
 const struct source_ops *const source_ops_list[] = { &source_sqlite_ops, NULL };
 
 const struct source_ops *source_ops_find(const char *scheme) {

@@ -69,14 +69,15 @@ static int source_open_sqlite(const struct source_config *config, struct source 
 
         source = calloc(1, sizeof *source);
         if (!source)
-                return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "source %s: out of memory", config->name);
+                return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "source %s: out of memory",
+                                   config->name);
         source->reader_busy.limit_usec = source->writer_busy.limit_usec = DB_GUEST_BUSY_USEC;
         r = text_copy(source->name, sizeof source->name, config->name);
         if (r >= 0)
                 r = text_copy(source->path, sizeof source->path, config->url->path);
         if (r < 0)
-                return failure_set(ret_failure, r, FAILURE_STOP, "the name or path of source %.40s is too long",
-                                   config->name);
+                return failure_set(ret_failure, r, FAILURE_STOP,
+                                   "the name or path of source %.40s is too long", config->name);
         r = outbox_table_read(config, &source->table, ret_failure);
         if (r < 0)
                 return r;
@@ -97,7 +98,8 @@ static bool source_is_stale(struct source *source) {
 
 /* M4: inode and birth of the file. The device number is left out, it may change at a boot; a backup
  * that is copied into the same file keeps both, which is what the anchor is for. */
-static int source_identity(struct source *source, char ret_identity[IDENTITY_BYTES], struct failure *ret_failure) {
+static int source_identity(struct source *source, char ret_identity[IDENTITY_BYTES],
+                           struct failure *ret_failure) {
         const struct file_id *id = &source->id;
 
         assert(ret_identity);
@@ -109,8 +111,8 @@ static int source_identity(struct source *source, char ret_identity[IDENTITY_BYT
         if (id->born_sec < 0)
                 (void) snprintf(ret_identity, IDENTITY_BYTES, "ino=%" PRIu64 ";btime=-", id->inode);
         else
-                (void) snprintf(ret_identity, IDENTITY_BYTES, "ino=%" PRIu64 ";btime=%" PRId64 ".%09" PRIu32, id->inode,
-                                id->born_sec, id->born_nsec);
+                (void) snprintf(ret_identity, IDENTITY_BYTES, "ino=%" PRIu64 ";btime=%" PRId64 ".%09" PRIu32,
+                                id->inode, id->born_sec, id->born_nsec);
         return 0;
 }
 
@@ -123,7 +125,8 @@ static int bind_position(struct source *source, sqlite3_stmt *statement, uint64_
                          struct failure *ret_failure) {
         if (position > INT64_MAX)
                 return failure_set(ret_failure, -EBADMSG, FAILURE_STOP,
-                                   "%s: position %" PRIu64 " is none that SQLite can have given; the checkpoint is damaged",
+                                   "%s: position %" PRIu64
+                                   " is none that SQLite can have given; the checkpoint is damaged",
                                    source->path, position);
         (void) sqlite3_bind_int64(statement, 1, (int64_t) position);
         return 0;
@@ -138,8 +141,8 @@ static int source_anchor(struct source *source, uint64_t position, uint64_t *ret
         assert(ret_digest);
 
         if (!source->row) {
-                r = outbox_table_prepare(source->reader, "main", source->path, &source->table, "= ?1", &source->row,
-                                         ret_failure);
+                r = outbox_table_prepare(source->reader, "main", source->path, &source->table, "= ?1",
+                                         &source->row, ret_failure);
                 if (r < 0)
                         return r;
         }
@@ -158,7 +161,8 @@ static int source_anchor(struct source *source, uint64_t position, uint64_t *ret
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "%s: out of memory", source->path);
         if (code == SQLITE_DONE)
                 return failure_set(ret_failure, -ENOENT, FAILURE_IDENTITY,
-                                   "%s has no event %" PRIu64 " any more, the last one that was moved: the table was "
+                                   "%s has no event %" PRIu64
+                                   " any more, the last one that was moved: the table was "
                                    "emptied or restored; if that is meant, accept it with `baton adopt`",
                                    source->path, position);
         if (code != SQLITE_ROW)
@@ -167,7 +171,8 @@ static int source_anchor(struct source *source, uint64_t position, uint64_t *ret
         return 0;
 }
 
-static int source_has_more(struct source *source, uint64_t after, bool *ret_more, struct failure *ret_failure) {
+static int source_has_more(struct source *source, uint64_t after, bool *ret_more,
+                           struct failure *ret_failure) {
         int r, code;
 
         assert(source);
@@ -226,9 +231,11 @@ static int source_fetch(struct source *source, uint64_t after, const struct batc
         (void) sqlite3_reset(source->fetch);
 
         if (r == -ENOMEM)
-                return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "%s: out of memory for an event", source->path);
+                return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "%s: out of memory for an event",
+                                   source->path);
         if (r < 0 && r != -E2BIG)
-                return failure_set(ret_failure, r, FAILURE_STOP, "%s: cannot batch: %s", source->path, strerror(-r));
+                return failure_set(ret_failure, r, FAILURE_STOP, "%s: cannot batch: %s", source->path,
+                                   strerror(-r));
         if (code != SQLITE_ROW && code != SQLITE_DONE)
                 return fail(source, code, ret_failure);
         *ret_more = code == SQLITE_ROW;

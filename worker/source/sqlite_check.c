@@ -6,6 +6,7 @@
  * opened as immutable: no lock, no file, and what stands in a -wal without -shm is not seen (the first
  * ordinary opening repairs that). Where both are there, an ordinary read-only opening makes nothing. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,22 +32,26 @@ _printf_(2, 3) static void note_add(char note[NOTE_BYTES], const char *format, .
 
 static void note_guest(const struct guest_view *view, const char *path, char note[NOTE_BYTES]) {
         if (view->shuts_out)
-                note_add(note,
-                         "nobody has %s open, and user %u would make its -wal so that its owner (user %u) could not write "
-                         "it: the session waits until the application has opened it",
-                         path, (unsigned) geteuid(), (unsigned) view->owner);
+                note_add(
+                        note,
+                        "nobody has %s open, and user %u would make its -wal so that its owner (user %u) could not write "
+                        "it: the session waits until the application has opened it",
+                        path, (unsigned) geteuid(), (unsigned) view->owner);
         if (view->cannot_create)
-                note_add(note,
-                         "nobody has %s open, and user %u may not make its -wal there: the session waits until the "
-                         "application has opened it",
-                         path, (unsigned) geteuid());
+                note_add(
+                        note,
+                        "nobody has %s open, and user %u may not make its -wal there: the session waits until the "
+                        "application has opened it",
+                        path, (unsigned) geteuid());
         if (!view->wal_mode)
-                note_add(note,
-                         "%s is in rollback-journal mode: reader and writer wait for each other, and the fused path is "
-                         "not used; `PRAGMA journal_mode=WAL` by its application avoids both",
-                         path);
+                note_add(
+                        note,
+                        "%s is in rollback-journal mode: reader and writer wait for each other, and the fused path is "
+                        "not used; `PRAGMA journal_mode=WAL` by its application avoids both",
+                        path);
         if (view->has_wal && !view->has_shm)
-                note_add(note, "%s-wal was not read: it has no -shm, which the next ordinary opening makes", path);
+                note_add(note, "%s-wal was not read: it has no -shm, which the next ordinary opening makes",
+                         path);
 }
 
 static int check_rows(sqlite3 *db, const char *path, const struct outbox_table *table, char note[NOTE_BYTES],
@@ -54,8 +59,9 @@ static int check_rows(sqlite3 *db, const char *path, const struct outbox_table *
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
         int r, code;
 
-        r = db_prepare_format(db, path, &statement, ret_failure, "SELECT 1 FROM main.\"%s\" WHERE \"%s\" <= 0 LIMIT 1",
-                              table->table, table->seq);
+        r = db_prepare_format(db, path, &statement, ret_failure,
+                              "SELECT 1 FROM main.\"%s\" WHERE \"%s\" <= 0 LIMIT 1", table->table,
+                              table->seq);
         if (r < 0)
                 return r;
         code = sqlite3_step(statement);
@@ -67,11 +73,12 @@ static int check_rows(sqlite3 *db, const char *path, const struct outbox_table *
 }
 
 static int check_rights(const char *path, const struct outbox_table *table, struct failure *ret_failure) {
-        if (table->clean_up != CLEAN_KEEP && access(path, W_OK) < 0)
-                return failure_set(ret_failure, -EACCES, FAILURE_STOP,
-                                   "clean-up=%s needs to write %s, which user %u may not: give it the right or use "
-                                   "clean-up=keep",
-                                   table->clean_up == CLEAN_DELETE ? "delete" : "mark", path, (unsigned) geteuid());
+        if (table->clean_up != CLEAN_KEEP && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
+                return failure_set(
+                        ret_failure, -EACCES, FAILURE_STOP,
+                        "clean-up=%s needs to write %s, which user %u may not: give it the right or use "
+                        "clean-up=keep",
+                        table->clean_up == CLEAN_DELETE ? "delete" : "mark", path, (unsigned) geteuid());
         return 0;
 }
 

@@ -33,7 +33,8 @@ static int open_writer(struct source *source, struct failure *ret_failure) {
                                    source->path);
         /* In WAL mode NORMAL syncs nothing at a commit, so no lock is held over a sync. In rollback
          * mode it syncs, as an intact database needs it. */
-        r = db_execute(writer, source->path, "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256", ret_failure);
+        r = db_execute(writer, source->path, "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256",
+                       ret_failure);
         if (r < 0)
                 return r;
         source->writer = TAKE(writer);
@@ -68,9 +69,10 @@ static int find_piece(struct source *source, int64_t low, int64_t end, uint32_t 
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
         int r, code;
 
-        r = db_prepare_format(source->reader, source->path, &statement, ret_failure,
-                              "SELECT \"%s\" FROM main.\"%s\" WHERE \"%s\" > ?1 AND \"%s\" <= ?2 ORDER BY 1 LIMIT 1 OFFSET ?3",
-                              t->seq, t->table, t->seq, t->seq);
+        r = db_prepare_format(
+                source->reader, source->path, &statement, ret_failure,
+                "SELECT \"%s\" FROM main.\"%s\" WHERE \"%s\" > ?1 AND \"%s\" <= ?2 ORDER BY 1 LIMIT 1 OFFSET ?3",
+                t->seq, t->table, t->seq, t->seq);
         if (r < 0)
                 return r;
         (void) sqlite3_bind_int64(statement, 1, low);
@@ -78,7 +80,8 @@ static int find_piece(struct source *source, int64_t low, int64_t end, uint32_t 
         (void) sqlite3_bind_int64(statement, 3, (int64_t) row_limit - 1);
         code = sqlite3_step(statement);
         if (code != SQLITE_ROW && code != SQLITE_DONE)
-                return db_fail(source->reader, code, source->path, "look for what can be cleaned up", ret_failure);
+                return db_fail(source->reader, code, source->path, "look for what can be cleaned up",
+                               ret_failure);
         *ret_high = code == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : end;
         *ret_more = *ret_high < end;
         return 0;
@@ -103,10 +106,12 @@ static int write_piece(struct source *source, const char *sql, int64_t low, int6
                         source->table.seq);
         r = query(source, source->writer, anchor, 0, &has_anchor, &unused, ret_failure, look);
         if (r >= 0 && !has_anchor)
-                r = failure_set(ret_failure, -ENOENT, FAILURE_IDENTITY,
-                                "%s has no event %" PRId64 " any more, the last one that was moved: nothing is cleaned up; "
-                                "if the table was emptied or restored on purpose, accept it with `baton adopt`",
-                                source->path, anchor);
+                r = failure_set(
+                        ret_failure, -ENOENT, FAILURE_IDENTITY,
+                        "%s has no event %" PRId64
+                        " any more, the last one that was moved: nothing is cleaned up; "
+                        "if the table was emptied or restored on purpose, accept it with `baton adopt`",
+                        source->path, anchor);
         if (r >= 0) {
                 (void) sqlite3_bind_int64(statement, 1, low);
                 (void) sqlite3_bind_int64(statement, 2, high);
@@ -166,9 +171,10 @@ static int find_marked(struct source *source, int64_t position, struct failure *
 
         if (source->mark_known)
                 return 0;
-        (void) snprintf(sql, sizeof sql,
-                        "SELECT \"%s\" FROM main.\"%s\" WHERE \"%s\" <= ?1 AND \"%s\" IS NOT NULL ORDER BY 1 DESC LIMIT 1",
-                        t->seq, t->table, t->seq, t->mark);
+        (void) snprintf(
+                sql, sizeof sql,
+                "SELECT \"%s\" FROM main.\"%s\" WHERE \"%s\" <= ?1 AND \"%s\" IS NOT NULL ORDER BY 1 DESC LIMIT 1",
+                t->seq, t->table, t->seq, t->mark);
         r = query(source, source->reader, position, 0, &found, &marked, ret_failure, sql);
         if (r < 0)
                 return r;
@@ -217,7 +223,8 @@ int sqlite_source_clean(struct source *source, uint64_t position, uint32_t row_l
 
         if (position > INT64_MAX)
                 return failure_set(ret_failure, -EBADMSG, FAILURE_STOP,
-                                   "%s: position %" PRIu64 " is none that SQLite can have given; the checkpoint is damaged",
+                                   "%s: position %" PRIu64
+                                   " is none that SQLite can have given; the checkpoint is damaged",
                                    source->path, position);
         if (position == 0 || source->table.clean_up == CLEAN_KEEP) {
                 *ret_more = false;

@@ -24,7 +24,7 @@ int file_id_read(const char *path, struct file_id *ret_id) {
 
         if (statx(AT_FDCWD, path, AT_NO_AUTOMOUNT, STATX_INO | STATX_BTIME, &stat) < 0)
                 return -errno;
-        *ret_id = (struct file_id) {
+        *ret_id = (struct file_id){
                 .device = (uint64_t) stat.stx_dev_major << 32 | stat.stx_dev_minor,
                 .inode = stat.stx_ino,
                 .born_sec = stat.stx_mask & STATX_BTIME ? stat.stx_btime.tv_sec : -1,
@@ -331,8 +331,9 @@ static const char *advice_of_code(int code, enum failure_kind kind) {
 }
 
 int db_fail(sqlite3 *db, int code, const char *path, const char *what, struct failure *ret_failure) {
-        int extended = db && (sqlite3_extended_errcode(db) & 0xff) == (code & 0xff) ? sqlite3_extended_errcode(db)
-                                                                                     : code;
+        int extended = db && (sqlite3_extended_errcode(db) & 0xff) == (code & 0xff)
+                               ? sqlite3_extended_errcode(db)
+                               : code;
         enum failure_kind kind = db_failure_kind(extended, db ? sqlite3_system_errno(db) : 0);
 
         assert(code != SQLITE_OK && code != SQLITE_ROW && code != SQLITE_DONE);

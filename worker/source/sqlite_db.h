@@ -22,21 +22,21 @@ enum db_mode {
 /* How long a connection waits for somebody else's lock. Owned by whoever owns the connection; limits
  * may be changed between two calls into SQLite. */
 struct db_busy {
-        uint64_t limit_usec;             /* total of one wait */
-        bool (*pulse)(void *context);    /* may be NULL; true: give up (destination_config.pulse) */
+        uint64_t limit_usec;          /* total of one wait */
+        bool (*pulse)(void *context); /* may be NULL; true: give up (destination_config.pulse) */
         void *pulse_context;
         bool canceled;                   /* pulse said so during the last wait */
         uint64_t since_usec, sleep_usec; /* of the wait that is going on */
 };
 
-#define DB_GUEST_BUSY_USEC 5000ULL           /* M12: in somebody else's database */
+#define DB_GUEST_BUSY_USEC 5000ULL             /* M12: in somebody else's database */
 #define DB_OWN_BUSY_USEC (5ULL * USEC_PER_SEC) /* in our own destination */
 
 /* What is open, against what the path leads to. The device number is left out of durable identities
  * (it may change at boot) but compared within one process. */
 struct file_id {
         uint64_t device, inode;
-        int64_t born_sec;       /* btime; -1 where the file system keeps none */
+        int64_t born_sec; /* btime; -1 where the file system keeps none */
         uint32_t born_nsec;
 };
 

@@ -4,11 +4,11 @@
  * An application with synchronous=NORMAL syncs its -wal only when it checkpoints: what it has committed,
  * and we have read, a power cut may take away again, and the same numbers would be given to other events.
  *
- * Order matters. First the -wal: after it, every frame that still stands there is durable. Then stat the
- * database file, then sync it if it changed since we last synced it: a frame that is no longer in the -wal
- * was copied into the database before the first step ended, so the stat sees that change.
+ * Order matters. First the -wal: after it, every frame that still stands there is durable. Then the
+ * database file: a frame that is no longer in the -wal was copied into it before the first step ended.
  *
- * The skip is sound only if every write after the last sync would show in (size, ctime). The kernel
+ * A file that was not written since we last synced it is not synced again (a source with a backlog costs
+ * no sync at all). The skip is sound only if every write after the last sync would show in (size, ctime). The kernel
  * stamps with a clock that stands still for up to a tick (10 ms); two writes in one tick look alike. So a
  * sync is remembered only if the stamp was older than STAMP_GRAIN when it began. (ctime, not mtime: nobody
  * can set it. An application that writes through a memory map is stamped at write-back; SQLite as shipped
@@ -32,10 +32,11 @@
 #define STAMP_GRAIN_NSEC 50000000LL
 
 static int sync_failed(const char *path, const char *what, struct failure *ret_failure) {
-        return failure_set(ret_failure, -EIO, FAILURE_SYNC,
-                           "%s: the sync of its %s failed, so what was read there may not survive a power cut; look at "
-                           "the disk (kernel log)",
-                           path, what);
+        return failure_set(
+                ret_failure, -EIO, FAILURE_SYNC,
+                "%s: the sync of its %s failed, so what was read there may not survive a power cut; look at "
+                "the disk (kernel log)",
+                path, what);
 }
 
 static int sync_path(const char *path, int flags, const char *source_path, const char *what,
@@ -46,8 +47,9 @@ static int sync_path(const char *path, int flags, const char *source_path, const
         if (fd < 0 && errno == ENOENT)
                 return 0; /* a journal that was deleted meanwhile: the directory's sync is to come */
         if (fd < 0)
-                return failure_set(ret_failure, -errno, FAILURE_UNAVAILABLE, "%s: cannot open its %s to sync it: %s",
-                                   source_path, what, strerror(errno));
+                return failure_set(ret_failure, -errno, FAILURE_UNAVAILABLE,
+                                   "%s: cannot open its %s to sync it: %s", source_path, what,
+                                   strerror(errno));
         if (fsync(fd) < 0)
                 return sync_failed(source_path, what, ret_failure);
         return 0;
@@ -90,10 +92,9 @@ static sqlite3_file *find_wal(sqlite3 *db, const char *schema, sqlite3_file *dat
         return wal;
 }
 
-static bool is_unchanged(const struct durability *durability, const struct stat *st) {
-        return durability->database_known && durability->database_inode == st->st_ino &&
-               durability->database_bytes == st->st_size && durability->database_ctime_sec == st->st_ctim.tv_sec &&
-               durability->database_ctime_nsec == st->st_ctim.tv_nsec;
+static bool is_unchanged(const struct synced_file *synced, const struct stat *st) {
+        return synced->is_known && synced->inode == st->st_ino && synced->bytes == st->st_size &&
+               synced->ctime_sec == st->st_ctim.tv_sec && synced->ctime_nsec == st->st_ctim.tv_nsec;
 }
 
 static bool stamp_is_old(const struct stat *st) {
@@ -104,39 +105,44 @@ static bool stamp_is_old(const struct stat *st) {
                STAMP_GRAIN_NSEC;
 }
 
-static int sync_database(sqlite3_file *file, const char *path, struct durability *durability,
-                         struct failure *ret_failure) {
+/* Syncs SQLite's file, which `path` leads to, unless it is durable as it stands. */
+static int sync_file(sqlite3_file *file, const char *path, const char *what, struct synced_file *synced,
+                     struct failure *ret_failure) {
+        struct synced_file seen = { 0 };
         struct stat st;
-        bool is_known;
 
-        if (stat(path, &st) < 0)
-                st = (struct stat){ 0 }; /* gone: sync what is open, remember nothing */
-        if (st.st_ino != 0 && is_unchanged(durability, &st))
-                return 0;
-        is_known = st.st_ino != 0 && stamp_is_old(&st);
-
-        durability->database_known = false;
+        if (stat(path, &st) >= 0) { /* gone: sync what is open, remember nothing */
+                if (is_unchanged(synced, &st))
+                        return 0;
+                seen = (struct synced_file){
+                        .is_known = stamp_is_old(&st),
+                        .inode = st.st_ino,
+                        .bytes = st.st_size,
+                        .ctime_sec = st.st_ctim.tv_sec,
+                        .ctime_nsec = st.st_ctim.tv_nsec,
+                };
+        }
+        synced->is_known = false;
         if (file->pMethods->xSync(file, SQLITE_SYNC_NORMAL) != SQLITE_OK)
-                return sync_failed(path, "database file", ret_failure);
-        durability->database_known = is_known;
-        durability->database_inode = st.st_ino;
-        durability->database_bytes = st.st_size;
-        durability->database_ctime_sec = st.st_ctim.tv_sec;
-        durability->database_ctime_nsec = st.st_ctim.tv_nsec;
+                return sync_failed(path, what, ret_failure);
+        *synced = seen;
         return 0;
 }
 
 static int sync_wal(sqlite3_file *wal, const char *path, struct durability *durability,
                     struct failure *ret_failure) {
         char name[PATH_MAX];
-        struct stat st = { 0 };
+        struct stat st;
         int r;
 
-        if (wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL) != SQLITE_OK)
-                return sync_failed(path, "-wal", ret_failure);
+        if (snprintf(name, sizeof name, "%s-wal", path) >= (int) sizeof name)
+                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP, "%.80s…: the path is too long",
+                                   path);
+        r = sync_file(wal, name, "-wal", &durability->wal, ret_failure);
+        if (r < 0)
+                return r;
         /* Its name must be durable too, once: with synchronous=OFF nobody else sees to that. */
-        if (snprintf(name, sizeof name, "%s-wal", path) < (int) sizeof name && stat(name, &st) == 0 &&
-            durability->wal_inode == st.st_ino)
+        if (stat(name, &st) < 0 || durability->wal_inode == st.st_ino)
                 return 0;
         r = sync_directory(path, ret_failure);
         if (r < 0)
@@ -152,8 +158,7 @@ static int sync_rollback(sqlite3_file *database, const char *path, struct durabi
         char name[PATH_MAX];
         int r;
 
-        durability->database_known = false;
-        r = sync_database(database, path, durability, ret_failure);
+        r = sync_file(database, path, "database file", &durability->database, ret_failure);
         if (r < 0)
                 return r;
         if (snprintf(name, sizeof name, "%s-journal", path) < (int) sizeof name) {
@@ -175,26 +180,29 @@ int durability_sync(sqlite3 *db, const char *schema, const char *path, struct du
         assert(schema);
         assert(durability);
 
+        if (durability->has_failed)
+                return sync_failed(path, "files", ret_failure);
         database = file_of(db, schema, SQLITE_FCNTL_FILE_POINTER);
         if (!database)
-                return failure_set(ret_failure, -EBADMSG, FAILURE_STOP,
-                                   "%s: this SQLite (%s) shows no file to sync, so what is read cannot be made durable",
-                                   path, sqlite3_libversion());
+                return failure_set(
+                        ret_failure, -EBADMSG, FAILURE_STOP,
+                        "%s: this SQLite (%s) shows no file to sync, so what is read cannot be made durable",
+                        path, sqlite3_libversion());
         wal = find_wal(db, schema, database, &wal_is_missing);
         if (wal_is_missing)
-                return failure_set(ret_failure, -EBADMSG, FAILURE_STOP,
-                                   "%s is in WAL mode, but this SQLite (%s) shows no -wal to sync, so what is read cannot "
-                                   "be made durable",
-                                   path, sqlite3_libversion());
+                return failure_set(
+                        ret_failure, -EBADMSG, FAILURE_STOP,
+                        "%s is in WAL mode, but this SQLite (%s) shows no -wal to sync, so what is read cannot "
+                        "be made durable",
+                        path, sqlite3_libversion());
         /* Links resolved: SQLite's files stand beside the real one. */
         real = sqlite3_db_filename(db, schema);
         if (!real || !*real)
                 real = path;
-        if (!wal)
-                return sync_rollback(database, real, durability, ret_failure);
-
-        r = sync_wal(wal, real, durability, ret_failure);
-        if (r < 0)
-                return r;
-        return sync_database(database, real, durability, ret_failure);
+        r = wal ? sync_wal(wal, real, durability, ret_failure)
+                : sync_rollback(database, real, durability, ret_failure);
+        if (r >= 0 && wal)
+                r = sync_file(database, real, "database file", &durability->database, ret_failure);
+        durability->has_failed = r == -EIO;
+        return r;
 }

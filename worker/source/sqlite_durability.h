@@ -8,13 +8,19 @@
 
 #include "base/failure.h"
 
+/* A file that is durable as it was when it looked like this. */
+struct synced_file {
+        bool is_known;
+        uint64_t inode;
+        int64_t bytes, ctime_sec;
+        long ctime_nsec;
+};
+
 /* What was seen at the last sync; zeroed at open. One for each connection (or attached database). */
 struct durability {
-        uint64_t wal_inode;            /* the directory was synced since this -wal was first seen */
-        bool database_known;           /* the database file is durable as it was then: */
-        uint64_t database_inode;
-        int64_t database_bytes, database_ctime_sec;
-        long database_ctime_nsec;
+        struct synced_file database, wal;
+        bool has_failed;    /* M7: a sync that succeeds after one that failed proves nothing */
+        uint64_t wal_inode; /* the directory was synced since this -wal was first seen */
 };
 
 /* Syncs what a read through this connection may rest on: in WAL mode the -wal and, where a checkpoint

@@ -11,6 +11,7 @@
 #include "worker/source/sqlite_guest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -82,14 +83,17 @@ int guest_look(const char *path, struct guest_view *ret_view, struct failure *re
                 if (r == -ENOENT || r == -ENOTDIR)
                         return failure_set(ret_failure, -ENOENT, FAILURE_UNAVAILABLE,
                                            "source file %s is absent; waiting for it to appear", path);
-                return failure_set(ret_failure, r, failure_kind_of_errno(r), "source file %s: %s", path, strerror(-r));
+                return failure_set(ret_failure, r, failure_kind_of_errno(r), "source file %s: %s", path,
+                                   strerror(-r));
         }
         if (!S_ISREG(database.st_mode))
-                return failure_set(ret_failure, -EINVAL, FAILURE_STOP, "%s is no regular file: correct the url", path);
-        if (access(real, R_OK) < 0)
-                return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
-                                   "source file %s cannot be read by user %u: give it the right (group and mode)", path,
-                                   (unsigned) geteuid());
+                return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
+                                   "%s is no regular file: correct the url", path);
+        if (faccessat(AT_FDCWD, real, R_OK, AT_EACCESS) < 0)
+                return failure_set(
+                        ret_failure, -EACCES, FAILURE_UNAVAILABLE,
+                        "source file %s cannot be read by user %u: give it the right (group and mode)", path,
+                        (unsigned) geteuid());
 
         view = (struct guest_view){
                 .has_wal = beside_exists(real, "-wal"),
@@ -105,7 +109,7 @@ int guest_look(const char *path, struct guest_view *ret_view, struct failure *re
                 view.would_create = view.wal_mode;
         }
         directory_of(real, directory);
-        view.cannot_create = view.would_create && access(directory, W_OK | X_OK) < 0;
+        view.cannot_create = view.would_create && faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) < 0;
         view.shuts_out = view.would_create && !view.cannot_create && !owner_could_open(&database, directory);
         *ret_view = view;
         return 0;
@@ -119,14 +123,16 @@ int guest_admit(const char *path, struct failure *ret_failure) {
         if (r < 0)
                 return r;
         if (view.shuts_out)
-                return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
-                                   "%s: nobody has it open, and user %u would make its -wal so that its owner (user %u) "
-                                   "could not write it; waiting for the application to open it (or run as its user)",
-                                   path, (unsigned) geteuid(), (unsigned) view.owner);
+                return failure_set(
+                        ret_failure, -EACCES, FAILURE_UNAVAILABLE,
+                        "%s: nobody has it open, and user %u would make its -wal so that its owner (user %u) "
+                        "could not write it; waiting for the application to open it (or run as its user)",
+                        path, (unsigned) geteuid(), (unsigned) view.owner);
         if (view.cannot_create)
-                return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
-                                   "%s: nobody has it open, and user %u may not make its -wal in that directory; waiting "
-                                   "for the application to open it (or give write permission on the directory)",
-                                   path, (unsigned) geteuid());
+                return failure_set(
+                        ret_failure, -EACCES, FAILURE_UNAVAILABLE,
+                        "%s: nobody has it open, and user %u may not make its -wal in that directory; waiting "
+                        "for the application to open it (or give write permission on the directory)",
+                        path, (unsigned) geteuid());
         return 0;
 }

@@ -9,10 +9,10 @@
 
 struct guest_view {
         bool has_wal, has_shm, has_journal;
-        bool wal_mode;             /* the file's header says so; known only if nothing would be missing */
-        bool would_create;         /* opening makes -wal or -shm */
-        bool shuts_out;            /* … which the database's owner could not write */
-        bool cannot_create;        /* … which we have no right to make */
+        bool wal_mode;      /* the file's header says so; known only if nothing would be missing */
+        bool would_create;  /* opening makes -wal or -shm */
+        bool shuts_out;     /* … which the database's owner could not write */
+        bool cannot_create; /* … which we have no right to make */
         uid_t owner;
 };
 

@@ -25,8 +25,8 @@ int sqlite_source_range(struct source *source, uint64_t *ret_first, uint64_t *re
                 r = db_prepare_format(source->reader, source->path, &source->range, ret_failure,
                                       "SELECT (SELECT min(\"%s\") FROM main.\"%s\" WHERE \"%s\" > 0), "
                                       "(SELECT max(\"%s\") FROM main.\"%s\" WHERE \"%s\" > 0)",
-                                      source->table.seq, source->table.table, source->table.seq, source->table.seq,
-                                      source->table.table, source->table.seq);
+                                      source->table.seq, source->table.table, source->table.seq,
+                                      source->table.seq, source->table.table, source->table.seq);
                 if (r < 0)
                         return r;
         }
@@ -96,7 +96,8 @@ static uint64_t usec_of_text(const char *text, size_t bytes) {
         int64_t usec = 0, scale = 100000, total;
 
         if (!read_digits(&p, end, 4, &year) || !skip(&p, end, "-") || !read_digits(&p, end, 2, &month) ||
-            !skip(&p, end, "-") || !read_digits(&p, end, 2, &day) || month < 1 || month > 12 || day < 1 || day > 31)
+            !skip(&p, end, "-") || !read_digits(&p, end, 2, &day) || month < 1 || month > 12 || day < 1 ||
+            day > 31)
                 return LAG_UNKNOWN;
         if (p < end) {
                 if (!skip(&p, end, "Tt ") || !read_digits(&p, end, 2, &hour) || !skip(&p, end, ":") ||
@@ -139,7 +140,8 @@ uint64_t event_time_usec(const struct event_value *at) {
 }
 
 /* The first rows that wait: when the oldest came, and how large they are on average. */
-static int sample(struct source *source, uint64_t after, struct source_lag *lag, struct failure *ret_failure) {
+static int sample(struct source *source, uint64_t after, struct source_lag *lag,
+                  struct failure *ret_failure) {
         uint64_t bytes = 0, rows = 0;
         struct event event;
         int r = 0, code;
@@ -207,13 +209,14 @@ int sqlite_source_watch(const struct source_config *config, struct source_watch 
         slash = strrchr(path, '/');
         if (!slash || (size_t) (slash - path) + 2 > sizeof watch.directory)
                 return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP,
-                                   "source %s: its path cannot be watched, it is not absolute or too long", config->name);
+                                   "source %s: its path cannot be watched, it is not absolute or too long",
+                                   config->name);
         memcpy(watch.directory, path, slash == path ? 1 : (size_t) (slash - path));
         for (size_t i = 0; i < ELEMENTSOF(suffixes); i++)
-                if (snprintf(watch.file_names[i], sizeof watch.file_names[i], "%s%s", slash + 1, suffixes[i]) >=
-                    (int) sizeof watch.file_names[i])
-                        return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP, "source %s: its file name is too long",
-                                           config->name);
+                if (snprintf(watch.file_names[i], sizeof watch.file_names[i], "%s%s", slash + 1,
+                             suffixes[i]) >= (int) sizeof watch.file_names[i])
+                        return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP,
+                                           "source %s: its file name is too long", config->name);
         *ret_watch = watch;
         return 0;
 }

@@ -12,20 +12,20 @@
 
 struct source {
         char name[NAME_BYTES];
-        char path[URL_BYTES];        /* as configured */
+        char path[URL_BYTES]; /* as configured */
         struct outbox_table table;
-        struct file_id id;           /* of what is open */
+        struct file_id id; /* of what is open */
 
-        sqlite3 *reader;             /* mode=ro */
+        sqlite3 *reader; /* mode=ro */
         struct db_busy reader_busy;
         struct durability durability;
         sqlite3_stmt *fetch, *more;
-        sqlite3_stmt *row, *range;   /* NULL until first used */
+        sqlite3_stmt *row, *range; /* NULL until first used */
 
-        sqlite3 *writer;             /* mode=rw; NULL until clean-up first needs it */
+        sqlite3 *writer; /* mode=rw; NULL until clean-up first needs it */
         struct db_busy writer_busy;
         bool mark_known;
-        uint64_t mark_position;      /* rows up to here are marked */
+        uint64_t mark_position; /* rows up to here are marked */
 };
 
 int sqlite_source_clean(struct source *source, uint64_t position, uint32_t row_limit, bool *ret_more,

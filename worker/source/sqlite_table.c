@@ -30,8 +30,8 @@ int outbox_table_read(const struct source_config *config, struct outbox_table *r
                 const char *key;
                 char *field;
         } names[] = {
-                { "table", table.table }, { "seq", table.seq },         { "key", table.key },
-                { "type", table.type },   { "at", table.at },           { "payload", table.payload },
+                { "table", table.table }, { "seq", table.seq }, { "key", table.key },
+                { "type", table.type },   { "at", table.at },   { "payload", table.payload },
                 { "mark", table.mark },
         };
         const char *clean_up;
@@ -54,8 +54,8 @@ int outbox_table_read(const struct source_config *config, struct outbox_table *r
 }
 
 /* Runs a query of one number. */
-static int query_number(sqlite3 *db, const char *path, const char *sql, const char *argument, int64_t *ret_number,
-                        struct failure *ret_failure) {
+static int query_number(sqlite3 *db, const char *path, const char *sql, const char *argument,
+                        int64_t *ret_number, struct failure *ret_failure) {
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
         int code;
 
@@ -65,7 +65,8 @@ static int query_number(sqlite3 *db, const char *path, const char *sql, const ch
         if (code == SQLITE_OK)
                 code = sqlite3_step(statement);
         if (code != SQLITE_ROW)
-                return db_fail(db, code == SQLITE_DONE ? SQLITE_CORRUPT : code, path, "read its schema", ret_failure);
+                return db_fail(db, code == SQLITE_DONE ? SQLITE_CORRUPT : code, path, "read its schema",
+                               ret_failure);
         *ret_number = sqlite3_column_int64(statement, 0);
         return 0;
 }
@@ -82,12 +83,14 @@ static int refuse_table(sqlite3 *db, const char *schema, const char *path, const
         if (r < 0)
                 return r;
         if (table_count == 0)
-                return failure_set(ret_failure, -ENOENT, FAILURE_UNAVAILABLE,
-                                   "%s is an empty database; waiting for its table %s (`baton outbox create` makes one)",
-                                   path, table->table);
-        return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
-                           "%s has no table %s: correct ?table= in the url, or make it with `baton outbox create`",
-                           path, table->table);
+                return failure_set(
+                        ret_failure, -ENOENT, FAILURE_UNAVAILABLE,
+                        "%s is an empty database; waiting for its table %s (`baton outbox create` makes one)",
+                        path, table->table);
+        return failure_set(
+                ret_failure, -EINVAL, FAILURE_STOP,
+                "%s has no table %s: correct ?table= in the url, or make it with `baton outbox create`", path,
+                table->table);
 }
 
 static int refuse_column(const char *path, const struct outbox_table *table, const char *option,
@@ -98,7 +101,8 @@ static int refuse_column(const char *path, const struct outbox_table *table, con
 }
 
 static bool has_column(sqlite3 *db, const char *schema, const char *table, const char *column) {
-        return sqlite3_table_column_metadata(db, schema, table, column, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK;
+        return sqlite3_table_column_metadata(db, schema, table, column, NULL, NULL, NULL, NULL, NULL) ==
+               SQLITE_OK;
 }
 
 /* M5: SQLite hands out rowids in the order of commits, one writer at a time. Only `INTEGER PRIMARY KEY`
@@ -118,21 +122,23 @@ static int verify_seq(sqlite3 *db, const char *schema, const char *path, const s
         if (code != SQLITE_OK)
                 return db_fail(db, code, path, "read its schema", ret_failure);
 
-        (void) snprintf(sql, sizeof sql, "SELECT count(*) FROM pragma_index_list(?1, '%s') WHERE origin = 'pk'",
-                        schema);
+        (void) snprintf(sql, sizeof sql,
+                        "SELECT count(*) FROM pragma_index_list(?1, '%s') WHERE origin = 'pk'", schema);
         r = query_number(db, path, sql, table->table, &index_count, ret_failure);
         if (r < 0)
                 return r;
         if (!is_key || !type || strcasecmp(type, "INTEGER") != 0 || index_count > 0)
-                return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
-                                   "column %s of table %s in %s is no INTEGER PRIMARY KEY, so its order is not the "
-                                   "order of commits: declare it `%s INTEGER PRIMARY KEY AUTOINCREMENT`",
-                                   table->seq, table->table, path, table->seq);
+                return failure_set(
+                        ret_failure, -EINVAL, FAILURE_STOP,
+                        "column %s of table %s in %s is no INTEGER PRIMARY KEY, so its order is not the "
+                        "order of commits: declare it `%s INTEGER PRIMARY KEY AUTOINCREMENT`",
+                        table->seq, table->table, path, table->seq);
         if (table->clean_up == CLEAN_DELETE && !is_autoincrement)
-                return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
-                                   "table %s in %s: clean-up=delete needs AUTOINCREMENT, else SQLite gives the numbers "
-                                   "of deleted rows away again: declare %s with it, or use clean-up=keep",
-                                   table->table, path, table->seq);
+                return failure_set(
+                        ret_failure, -EINVAL, FAILURE_STOP,
+                        "table %s in %s: clean-up=delete needs AUTOINCREMENT, else SQLite gives the numbers "
+                        "of deleted rows away again: declare %s with it, or use clean-up=keep",
+                        table->table, path, table->seq);
         return 0;
 }
 
@@ -146,10 +152,11 @@ static int verify_mark(sqlite3 *db, const char *schema, const char *path, const 
                 return refuse_column(path, table, "mark", table->mark, ret_failure);
         for (size_t i = 0; i < ELEMENTSOF(moved); i++)
                 if (strcasecmp(moved[i], table->mark) == 0)
-                        return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
-                                           "source %s: mark=%s is a column that is moved as well, and marking would "
-                                           "change the event: name a column of its own",
-                                           path, table->mark);
+                        return failure_set(
+                                ret_failure, -EINVAL, FAILURE_STOP,
+                                "source %s: mark=%s is a column that is moved as well, and marking would "
+                                "change the event: name a column of its own",
+                                path, table->mark);
         return 0;
 }
 
@@ -158,7 +165,10 @@ int outbox_table_verify(sqlite3 *db, const char *schema, const char *path, const
         const struct {
                 const char *option, *column;
         } columns[] = {
-                { "key", table->key }, { "type", table->type }, { "at", table->at }, { "payload", table->payload },
+                { "key", table->key },
+                { "type", table->type },
+                { "at", table->at },
+                { "payload", table->payload },
         };
         int64_t found;
         char sql[128];
@@ -168,8 +178,10 @@ int outbox_table_verify(sqlite3 *db, const char *schema, const char *path, const
         assert(schema);
 
         /* The first statement that reads the file: "not a database" comes up here. */
-        (void) snprintf(sql, sizeof sql,
-                        "SELECT count(*) FROM %s.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE", schema);
+        (void) snprintf(
+                sql, sizeof sql,
+                "SELECT count(*) FROM %s.sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE",
+                schema);
         r = query_number(db, path, sql, table->table, &found, ret_failure);
         if (r < 0)
                 return r;
@@ -187,10 +199,10 @@ int outbox_table_verify(sqlite3 *db, const char *schema, const char *path, const
 
 int outbox_table_prepare(sqlite3 *db, const char *schema, const char *path, const struct outbox_table *table,
                          const char *tail, sqlite3_stmt **ret_statement, struct failure *ret_failure) {
-        return db_prepare_format(db, path, ret_statement, ret_failure,
-                                 "SELECT \"%s\", \"%s\", \"%s\", \"%s\", \"%s\" FROM %s.\"%s\" WHERE \"%s\" %s",
-                                 table->seq, table->key, table->type, table->at, table->payload, schema,
-                                 table->table, table->seq, tail);
+        return db_prepare_format(
+                db, path, ret_statement, ret_failure,
+                "SELECT \"%s\", \"%s\", \"%s\", \"%s\", \"%s\" FROM %s.\"%s\" WHERE \"%s\" %s", table->seq,
+                table->key, table->type, table->at, table->payload, schema, table->table, table->seq, tail);
 }
 
 int event_value_from(sqlite3_value *value, struct event_value *ret_value) {
