@@ -8,6 +8,7 @@
 #include "tests/unit/test_journal_fixture.h"
 
 #include "base/checksum.h"
+#include "worker/journal/disk.h"
 #include "worker/journal/recovery.h"
 
 #define NAME "0000-1.journal"
@@ -274,6 +275,51 @@ Test(journal_recovery, the_only_record_of_a_session_damaged_is_not_a_session_unk
         cr_expect_eq(fixture_best("only-once"), -EBADMSG);
         cr_expect_eq(fixture_best("somebody-else"), -ENOENT);
         free(bytes);
+}
+
+Test(journal_recovery, a_whole_record_in_anothers_place_is_damage_J3)
+{
+        size_t count;
+        uint8_t *bytes = small_journal(true, &count);
+
+        /* A write that went astray: c's first record where its last one was. */
+        memcpy(bytes + RECORD_AT(6), bytes + RECORD_AT(4), JOURNAL_RECORD_BYTES);
+        fixture_write(NAME, bytes, count);
+        cr_expect_eq(fixture_best("c"), -EBADMSG);
+        free(bytes);
+}
+
+/* The first look at the file comes too early for a record that is being written, and late enough for
+ * the next one. */
+static ssize_t early_pread(int fd, void *data, size_t bytes, off_t offset) {
+        static bool is_late;
+        ssize_t n = journal_disk_real.pread(fd, data, bytes, offset);
+
+        if (!is_late && offset == 0 && n > (ssize_t) RECORD_AT(5)) {
+                memset((uint8_t *) data + RECORD_AT(4) + 100, 0, 100);
+                is_late = true;
+        }
+        return n;
+}
+
+Test(journal_recovery, a_live_writers_record_is_looked_at_again_before_it_is_damage_J5)
+{
+        struct journal_disk early = journal_disk_real;
+        size_t count;
+        struct said said;
+        int fd;
+
+        free(small_journal(true, &count));
+        fd = open(fixture_path(NAME), O_RDONLY | O_CLOEXEC);
+        cr_assert_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+        early.pread = early_pread;
+        journal_disk = &early;
+        said = load_small();
+        journal_disk = &journal_disk_real;
+        cr_expect(said.a == 40 && said.b == 20 && said.c == 30, "a=%ld b=%ld c=%ld", (long) said.a,
+                  (long) said.b, (long) said.c);
+        cr_expect_eq(said.findings, 0);
+        (void) close(fd);
 }
 
 /* ---- versions and owners ---------------------------------------------------------------------- */
