@@ -25,9 +25,8 @@ static int unknown_session(const struct invocation *invocation, const struct vie
         for (uint32_t i = 0; i < view->session_count; i++)
                 names[i] = view->sessions[i].name;
         nearest = text_nearest(name, names);
-        code = cli_fail(invocation, EXIT_CODE_FAILED,
-                        "there is no session %s%s%s%s; `baton status` lists them", name,
-                        nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+        code = cli_fail(invocation, EXIT_CODE_FAILED, "there is no session %s%s%s; `baton status` lists them",
+                        name, nearest ? "; the nearest is " : "", nearest ? nearest : "");
         free(names);
         return code;
 }
@@ -164,8 +163,8 @@ const struct command command_adopt = {
         .text = "A session stops when what it finds is not what it left: the source is another file, its\n"
                 "last moved event is gone or different (a backup was restored, the table was emptied), or\n"
                 "the destination is older than Baton's journal. Baton does not guess then. Look at the\n"
-                "reason (`baton status`), decide whether what is there now is right, and adopt it. To\n"
-                "have the old state back instead, restore it, and the session goes on by itself.",
+                "reason (`baton status`), decide whether what is there now is right, and adopt it. Or bring\n"
+                "the right one back first: adopting then finds nothing to accept, and the session goes on.",
         .options = CLI(RUNTIME),
         .argument_min = 1,
         .argument_max = 1,

@@ -287,12 +287,13 @@ static void print_end(const struct demo *demo, const struct demo_kill *kill) {
         char owned[FORMAT_BYTES], committed[FORMAT_BYTES], span[FORMAT_BYTES];
 
         puts("");
-        demo_say("Worker %u was killed%s. From the kill until worker %u owned its session: %s;", kill->victim,
-                 kill->was_in_transaction ? " in the middle of a transaction" : "", kill->heir,
+        demo_say("Worker %u was killed%s.", kill->victim,
+                 kill->was_in_transaction ? " in the middle of a transaction" : "");
+        demo_say("  from the kill until worker %u owned its session      %s", kill->heir,
                  format_span(kill->owned_usec, owned));
-        demo_say("until the next durable commit of that session: %s. Every event is at the",
+        demo_say("  from the kill until that session's next commit      %s",
                  format_span(kill->committed_usec, committed));
-        demo_say("destination once, in order. All of it took %s.",
+        demo_say("Every event is at the destination once, in order. All of it took %s.",
                  format_span(clock_usec() - demo->start_usec, span));
 }
 

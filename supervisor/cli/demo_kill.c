@@ -18,6 +18,7 @@
 #define MOMENT_TIMEOUT_USEC (5 * USEC_PER_SEC)
 #define TAKEOVER_TIMEOUT_USEC (10 * USEC_PER_SEC)
 #define LOOK_USEC 10
+#define INTO_USEC 200 /* a few hundred rows are then written and not committed */
 
 struct prey {
         const struct layout_worker *raw;
@@ -40,13 +41,15 @@ static void slots_of(const struct segment *segment, uint64_t ref, struct prey *p
         }
 }
 
-/* While it writes rows; if that is never seen in time, in any part of a transaction. */
+/* While it writes rows, and has done so for a moment; if that is never seen in time, in any part of a
+ * transaction. */
 static bool is_the_moment(const struct prey *prey, uint64_t waited_usec) {
-        uint32_t phase = atomic_load(&prey->raw->phase);
+        uint64_t since_usec = atomic_load(&prey->raw->transaction_since_usec);
 
-        if (atomic_load(&prey->raw->transaction_since_usec) == 0)
+        if (since_usec == 0)
                 return waited_usec > MOMENT_TIMEOUT_USEC;
-        return phase == PHASE_WRITING || waited_usec > MOMENT_TIMEOUT_USEC / 2;
+        return (atomic_load(&prey->raw->phase) == PHASE_WRITING && clock_usec() >= since_usec + INTO_USEC) ||
+               waited_usec > MOMENT_TIMEOUT_USEC / 2;
 }
 
 static void strike(struct demo *demo, struct prey *prey, struct demo_kill *kill) {
@@ -58,6 +61,9 @@ static void strike(struct demo *demo, struct prey *prey, struct demo_kill *kill)
         slots_of(demo->segment, prey->ref, prey);
         prey->kill_usec = clock_usec();
         (void) process_signal(prey->pid_fd, SIGKILL);
+        for (unsigned i = 0; i < DEMO_SESSION_COUNT; i++)
+                kill->before.sessions[i].written = MAX_OF((uint64_t) atomic_load(&demo->shared->written[i]),
+                                                          kill->before.sessions[i].position);
         /* The same transaction before and after: it was open when the signal came. */
         kill->was_in_transaction = since_usec != 0 &&
                                    atomic_load(&prey->raw->transaction_since_usec) == since_usec;
@@ -138,6 +144,7 @@ int demo_kill_in_transaction(struct demo *demo, unsigned victim, struct demo_kil
                         "10 s after worker %u was killed its sessions are not owned and moving again",
                         victim);
         kill.before.killed = victim;
+        kill.before.usec = prey.kill_usec - demo->start_usec;
         for (unsigned i = 0; i < DEMO_SESSION_COUNT; i++)
                 if (kill.before.sessions[i].owner == victim)
                         kill.before.sessions[i].rate = -1;

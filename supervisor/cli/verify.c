@@ -109,9 +109,9 @@ static int select_sessions(const struct invocation *invocation, const struct con
                 if (ret_indexes[i] != UINT32_MAX)
                         continue;
                 nearest = config_nearest_session(config, invocation->arguments[i]);
-                return cli_fail(invocation, EXIT_CODE_USAGE, "the configuration has no session %s%s%s%s",
-                                invocation->arguments[i], nearest ? "; did you mean " : "",
-                                nearest ? nearest : "", nearest ? "?" : "");
+                return cli_fail(invocation, EXIT_CODE_USAGE, "the configuration has no session %s%s%s",
+                                invocation->arguments[i], nearest ? "; the nearest is " : "",
+                                nearest ? nearest : "");
         }
         *ret_count = invocation->argument_count;
         if (invocation->argument_count > 0)

@@ -75,7 +75,7 @@ struct verify_arrival {
         uint64_t position;
         uint64_t digest;
         bool is_parked;
-        /* True if the arrival holds what the event does, in the destination's manner; NULL: not comparable. */
+        /* True if the arrival holds what the event does, in the destination's manner. */
         bool (*is_same)(const struct verify_arrival *arrival, const struct event *event);
         const struct event *event;      /* SQLite destinations */
         const struct verify_line *line; /* file destinations */
@@ -117,4 +117,4 @@ int verify_line_parse(const char *text, size_t bytes, struct verify_line *ret_li
 bool verify_line_is_event(const struct verify_line *line, const struct event *event);
 bool verify_line_is_session(const struct verify_line *line, const char *session);
 /* The digest of the event that it most likely was: JSON keeps no storage classes. */
-uint64_t verify_line_digest(const struct verify_line *line);
+uint64_t verify_line_digest(const struct verify_line *line, bool is_parked);

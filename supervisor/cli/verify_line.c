@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "supervisor/cli/format.h"
 #include "supervisor/cli/verify.h"
 
 struct scanner {
@@ -232,6 +233,61 @@ bool verify_line_is_session(const struct verify_line *line, const char *session)
         return string_is(&line->session, session, strlen(session));
 }
 
+static int base64_value(char c) {
+        static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        const char *at = c ? strchr(digits, c) : NULL;
+
+        return at ? (int) (at - digits) : -1;
+}
+
+/* A new JSON string that holds the bytes; NULL where it is no base64. */
+static json_t *base64_decode(const char *text, size_t bytes) {
+        char *decoded = must_have(malloc(bytes + 1));
+        unsigned bits = 0, bit_count = 0;
+        size_t count = 0;
+        json_t *json;
+
+        while (bytes > 0 && text[bytes - 1] == '=')
+                bytes--;
+        for (size_t i = 0; i < bytes; i++) {
+                int value = base64_value(text[i]);
+
+                if (value < 0) {
+                        free(decoded);
+                        return NULL;
+                }
+                bits = bits << 6 | (unsigned) value;
+                bit_count += 6;
+                if (bit_count >= 8) {
+                        bit_count -= 8;
+                        decoded[count++] = (char) (bits >> bit_count);
+                }
+        }
+        json = json_stringn_nocheck(decoded, count);
+        free(decoded);
+        return json;
+}
+
+/* What JSON cannot say, as parked lines keep it: {"base64":…,"class":"text"|"blob"}, {"float":"NaN"}. */
+static struct event_value kept_value(const struct verify_text *text, json_t **ret_json) {
+        json_t *object = json_loadb(text->data, text->bytes, JSON_ALLOW_NUL, NULL);
+        const char *class = json_string_value(json_object_get(object, "class"));
+        const char *number = json_string_value(json_object_get(object, "float"));
+        json_t *base64 = json_object_get(object, "base64");
+        struct event_value value = { .type = VALUE_NULL };
+
+        if (number)
+                value = (struct event_value){ .type = VALUE_FLOAT, .real = strtod(number, NULL) };
+        else if (class && json_is_string(base64))
+                *ret_json = base64_decode(json_string_value(base64), json_string_length(base64));
+        if (*ret_json)
+                value = (struct event_value){ .type = strcmp(class, "blob") == 0 ? VALUE_BLOB : VALUE_TEXT,
+                                              .data = json_string_value(*ret_json),
+                                              .bytes = (uint32_t) json_string_length(*ret_json) };
+        json_decref(object);
+        return value;
+}
+
 /* The value that it most likely was. *ret_json (decref it) may hold its bytes. */
 static struct event_value guess(const struct verify_text *text, json_t **ret_json) {
         struct verify_text decoded;
@@ -241,6 +297,8 @@ static struct event_value guess(const struct verify_text *text, json_t **ret_jso
                 return (struct event_value){ .type = VALUE_TEXT,
                                              .data = decoded.data,
                                              .bytes = (uint32_t) decoded.bytes };
+        if (text->data[0] == '{')
+                return kept_value(text, ret_json);
         if (!number_text(text, digits, sizeof(digits)))
                 return (struct event_value){ .type = VALUE_NULL };
         if (strpbrk(digits, ".eE"))
@@ -248,8 +306,8 @@ static struct event_value guess(const struct verify_text *text, json_t **ret_jso
         return (struct event_value){ .type = VALUE_INTEGER, .integer = strtoll(digits, NULL, 10) };
 }
 
-uint64_t verify_line_digest(const struct verify_line *line) {
-        json_t *json[3] = {};
+uint64_t verify_line_digest(const struct verify_line *line, bool is_parked) {
+        json_t *json[4] = {};
         struct event event = {
                 .position = line->position,
                 .key = guess(&line->key, &json[0]),
@@ -261,8 +319,9 @@ uint64_t verify_line_digest(const struct verify_line *line) {
         };
         uint64_t digest;
 
-        if (text_is(&line->payload, "null"))
-                event.payload = (struct event_value){ .type = VALUE_NULL };
+        /* An event's payload is the document itself; a parked one's is a value like the others. */
+        if (is_parked || text_is(&line->payload, "null"))
+                event.payload = guess(&line->payload, &json[3]);
         digest = verify_digest(&event);
         for (size_t i = 0; i < ELEMENTSOF(json); i++)
                 json_decref(json[i]);

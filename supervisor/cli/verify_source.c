@@ -193,7 +193,7 @@ int verify_source_compare(struct verify_source *source, const struct verify_arri
         r = sqlite3_step(source->at);
         if (r == SQLITE_ROW) {
                 verify_database_event(source->at, 1, &event);
-                answer = !arrival->is_same || arrival->is_same(arrival, &event) ? VERIFY_SAME : VERIFY_OTHER;
+                answer = arrival->is_same(arrival, &event) ? VERIFY_SAME : VERIFY_OTHER;
         }
         (void) sqlite3_reset(source->at);
         if (r != SQLITE_ROW && r != SQLITE_DONE)

@@ -123,7 +123,8 @@ static void read_workers(const struct segment *segment, struct view *view) {
                 /* Pairs with the release in life_enter(): pid and start are there once it is LIVE. */
                 uint64_t life = atomic_load_explicit(&raw->life, memory_order_acquire);
 
-                if ((life & 0xff) == LIFE_FREE || (life & 0xff) == LIFE_LEFT)
+                if ((life & 0xff) == LIFE_FREE || (life & 0xff) == LIFE_LEFT ||
+                    (life & 0xff) == LIFE_ABANDONED)
                         continue;
                 if ((life & 0xff) >= LIFE_COUNT || atomic_load(&raw->pool_index) >= segment->pool_count) {
                         view->unreadable_count++;
