@@ -297,8 +297,10 @@ static int segment_find(struct manager *manager, struct plan *plan, struct failu
 
 /* ---- in use ------------------------------------------------------------------------------------------------ */
 static int records_new(struct manager *manager, struct failure *ret_failure) {
-        uint32_t count = manager->segment->slot_count;
+        uint32_t count;
 
+        assert(manager->segment);
+        count = manager->segment->slot_count;
         free(TAKE(manager->slots));
         free(TAKE(manager->balance_slots));
         free(TAKE(manager->balance_owner));

@@ -411,6 +411,7 @@ static int source_read(struct sessions_builder *builder, const struct raw_sectio
         r = url_read(section, source_schemes, &url, &scheme, ret_failure);
         if (r < 0)
                 return r;
+        assert(scheme);
         r = table_claim(builder, section, scheme, &url, ret_failure);
         if (r < 0)
                 return r;

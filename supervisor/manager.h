@@ -100,6 +100,9 @@ struct manager {
         bool pending, active; /* found by the last look: come again soon */
         uint32_t phase_count[SESSION_PHASE_COUNT];
         uint32_t owned_count, unready_count;
+        /* sessions.c: changes of owner, told one by one up to a number a second */
+        uint64_t owner_told_usec;
+        uint32_t owner_told, owner_untold;
         /* ping.c */
         sd_event_source *ping_source;
         uint64_t ping_usec;

@@ -16,7 +16,7 @@
 #include "shm/words.h"
 #include "supervisor/manager.h"
 
-#define LINES_A_LOOK 8                        /* of changes of owner; the rest is told in one line */
+#define LINES_A_SECOND 8                      /* of changes of owner; the rest is told in one line */
 #define WAITING_TOLD_USEC (10 * USEC_PER_SEC) /* a session that waits again so soon is not told again */
 
 static const char *const take_names[] = {
@@ -29,7 +29,6 @@ static const char *const take_names[] = {
 struct scan {
         struct manager *manager;
         uint64_t now_usec;
-        uint32_t owner_lines, owner_rest;
         bool eligible_pool[LAYOUT_POOL_COUNT_MAX];
 };
 
@@ -60,11 +59,11 @@ static void tell_owner(struct scan *scan, uint32_t slot_index, const struct slot
                         (void) snprintf(from, sizeof from, " from worker %u",
                                         worker_ref_index(view->previous_ref));
                 fields.session = sessions_name(scan->manager, slot_index, name, sizeof name);
-                if (scan->owner_lines++ < LINES_A_LOOK)
+                if (scan->manager->owner_told++ < LINES_A_SECOND)
                         log_line(LOG_INFO, &fields, "session %s:%s to worker %u %s", name, from,
                                  worker_ref_index(view->owner_ref), how ? how : "");
                 else
-                        scan->owner_rest++;
+                        scan->manager->owner_untold++;
         }
         record->owner_ref = view->owner_ref;
         record->phase = SESSION_STARTING; /* of this owner; sequence 0 makes its first word be read */
@@ -315,14 +314,26 @@ static void scan_begin(struct scan *scan) {
         }
 }
 
+/* A balance of a thousand sessions is told in a few lines. */
+static void tell_untold(struct scan *scan) {
+        struct manager *manager = scan->manager;
+
+        if (scan->now_usec - manager->owner_told_usec < USEC_PER_SEC)
+                return;
+        manager->owner_told_usec = scan->now_usec;
+        if (manager->owner_untold > 0)
+                log_line(LOG_INFO, NULL, "… and %u more changes of owner", manager->owner_untold);
+        manager->owner_told = manager->owner_untold = 0;
+}
+
 void sessions_scan(struct manager *manager) {
         struct scan scan = { .manager = manager, .now_usec = clock_usec() };
 
         assert(manager->segment);
         scan_begin(&scan);
+        tell_untold(&scan);
         for (uint32_t i = 0; i < manager->slot_high; i++)
                 if (manager->slots[i].used)
                         scan_slot(&scan, i);
-        if (scan.owner_rest > 0)
-                log_line(LOG_INFO, NULL, "… and %u more sessions changed their owner", scan.owner_rest);
+        manager->active |= manager->owner_untold > 0; /* so that they are told in a second */
 }
