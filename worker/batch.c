@@ -63,11 +63,13 @@ static void wait_or_stop(struct session *session, const struct failure *failure)
         bool is_final = failure->kind == FAILURE_STOP || failure->kind == FAILURE_IDENTITY ||
                         failure->kind == FAILURE_BEHIND || (failure->kind == FAILURE_SYNC && session->blames_source);
 
-        if (is_final)
+        if (is_final) {
                 retry_clear(&session->retry);
-        else
+                session_close_source(session); /* M12: a session that does nothing holds nothing */
+                session->adopting = false;
+        } else
                 retry_again(&session->retry, clock_usec());
-        session->adopting = session->adopting && !is_final;
+        session->second_look = false;
         report_failure(session, failure, is_final);
 }
 
@@ -88,7 +90,7 @@ bool batch_prepare(struct session *session, uint64_t now_usec) {
         struct worker *worker = session->worker;
         struct failure failure = {0};
 
-        if (session->status.phase == SESSION_STOPPED && !session->adopting)
+        if (session->status.phase == SESSION_STOPPED && !session->adopting && !session->second_look)
                 return false;
         session->changed = session->counts_moved = session->more = false;
         if (!session->target &&

@@ -102,8 +102,8 @@ static int work(struct worker *worker, struct failure *ret_failure) {
         r = mover_run(worker);
         if (r < 0)
                 return failure_set(ret_failure, r, FAILURE_STOP,
-                                   "the segment is condemned (a shared lock was lost): this worker leaves it as it is; "
-                                   "the supervisor makes a new one");
+                                   "the segment is condemned (a shared lock was lost) or holds this worker for dead: it "
+                                   "leaves everything as it is; the supervisor puts another in its place");
         urcu_memb_unregister_thread();
         warm_done(worker);
         target_close(worker);

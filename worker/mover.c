@@ -114,7 +114,8 @@ int mover_run(struct worker *worker) {
 
                 take_handoffs(worker);
                 (void) worker_pulse(worker);
-                if (atomic_load(&worker->segment->header->condemned))
+                /* S11; or someone holds us for dead: then nothing here is ours any more. */
+                if (atomic_load(&worker->segment->header->condemned) || !life_is_live(worker->segment, worker->ref))
                         return -ESTALE;
                 settings_renew(worker);
                 if (atomic_load(&worker->draining) != DRAIN_NO) {

@@ -13,16 +13,29 @@
 #define QUIET_USEC (1 * USEC_PER_SEC)
 #define SWEEP_USEC (15 * USEC_PER_SEC)
 
+/* How long after news a stopped session compares its source again. */
+#define SECOND_LOOK_USEC (300 * USEC_PER_MSEC)
+
 static bool is_held(const struct session *session) {
-        return session->status.phase == SESSION_STOPPED;
+        return session->status.phase == SESSION_STOPPED && session->retry.at_usec == 0;
+}
+
+/* The right source may have come back; then it goes on by itself (M4). */
+static void look_again_later(struct session *session) {
+        if (session->status.failure_kind != FAILURE_IDENTITY || session->retry.at_usec != 0)
+                return;
+        session->retry.at_usec = clock_usec() + SECOND_LOOK_USEC;
+        session->second_look = true;
 }
 
 void news_from_source(struct session *session, void *context) {
         (void) context;
 
         session->news_usec = clock_usec();
-        if (is_held(session))
+        if (session->status.phase == SESSION_STOPPED) {
+                look_again_later(session);
                 return;
+        }
         session->recheck_delay_usec = RECHECK_FIRST_USEC;
         session->recheck_at_usec = 0;
         if (session->status.phase == SESSION_WAITING && session->blames_source)
@@ -31,10 +44,23 @@ void news_from_source(struct session *session, void *context) {
                 session_set_ready(session);
 }
 
+/* The file changed and nothing came of it: a checkpoint of the application, or a backup copied over it,
+ * which our open handle would not notice and, in another journal mode, would keep the application out
+ * of (M12). Open it anew and compare. */
+static void reopen_if_changed(struct session *session) {
+        if (wake_fingerprint_of(&session->watches.paths, 0) == session->opened_stamp)
+                return;
+        session_close_source(session);
+        session_set_ready(session);
+}
+
 static void recheck_later(struct session *session, uint64_t now_usec) {
-        if (session->recheck_delay_usec == 0 || now_usec - session->news_usec > QUIET_USEC) {
+        if (session->recheck_delay_usec == 0)
+                return;
+        if (now_usec - session->news_usec > QUIET_USEC) {
                 session->recheck_at_usec = 0;
                 session->recheck_delay_usec = 0;
+                reopen_if_changed(session);
                 return;
         }
         session->recheck_at_usec = now_usec + session->recheck_delay_usec;
@@ -90,13 +116,16 @@ void news_sweep(struct worker *worker, uint64_t now_usec) {
         for (struct session *session = worker->sessions; session; session = session->next) {
                 uint64_t fingerprint;
 
-                if (is_held(session) || session->retry.at_usec != 0)
+                if (session->retry.at_usec != 0)
                         continue;
                 fingerprint = wake_fingerprint(&session->watches.paths);
                 if (fingerprint == session->fingerprint && session->claimed)
                         continue;
                 session->fingerprint = fingerprint;
-                session_set_ready(session);
+                if (session->status.phase == SESSION_STOPPED)
+                        look_again_later(session);
+                else
+                        session_set_ready(session);
         }
 }
 

@@ -68,17 +68,29 @@ static void choose(struct pass *pass) {
         }
 }
 
-/* M2, M3: what the journals know, before the first claim. */
-static int journals_load(struct pass *pass, struct failure *ret_failure) {
-        struct worker *worker = pass->worker;
-
+static bool has_unclaimed(const struct pass *pass) {
         for (size_t i = 0; i < pass->count; i++)
                 if (!pass->sessions[i]->claimed)
-                        return journal_table_load(
-                                worker->directories.state, worker->settings.name, worker->instance,
-                                !(worker->destination_ops->flags & DESTINATION_TRANSACTIONAL),
-                                &worker->journal_table, ret_failure);
-        return 0;
+                        return true;
+        return false;
+}
+
+/* M2, M3: what the journals know, before the first claim. What they say of themselves is logged once. */
+static int journals_load(struct pass *pass, struct failure *ret_failure) {
+        struct worker *worker = pass->worker;
+        int r;
+
+        if (!has_unclaimed(pass))
+                return 0;
+        r = journal_table_load(worker->directories.state, worker->settings.name, worker->instance,
+                               !(worker->destination_ops->flags & DESTINATION_TRANSACTIONAL), &worker->journal_table,
+                               ret_failure);
+        if (!worker->journal_table)
+                return r;
+        for (uint32_t i = 0; i < journal_table_finding_count(worker->journal_table); i++)
+                log_line(LOG_NOTICE, &(struct log_fields) {.destination = worker->settings.name}, "%s",
+                         journal_table_finding(worker->journal_table, i));
+        return r;
 }
 
 static int transaction_begin(struct worker *worker, struct failure *ret_failure) {

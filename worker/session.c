@@ -133,6 +133,7 @@ int session_open_source(struct session *session, struct failure *ret_failure) {
 
         if (session->source)
                 return 0;
+        session->opened_stamp = wake_fingerprint_of(&session->watches.paths, 0);
         session->source = warm_take(session->worker, session->slot_index, session->entry);
         if (session->source) {
                 session->worker->open_source_count++;

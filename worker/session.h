@@ -34,7 +34,9 @@ struct session {
 
         /* M9 */
         struct wake_watches watches;
-        uint64_t fingerprint;
+        uint64_t fingerprint;       /* of all its files at the last sweep */
+        uint64_t opened_stamp;      /* of the source's own file when it was opened */
+        bool second_look;           /* stopped for its identity, but the files changed: compare again */
         uint64_t recheck_at_usec, recheck_delay_usec, news_usec;
         uint64_t active_usec, lag_at_usec;
 

@@ -20,6 +20,8 @@ static int journal_begin(struct worker *worker, struct failure *ret_failure) {
 
         if (worker->journal)
                 return 0;
+        /* What dead workers left and nobody needs any more; our own file is made after it. */
+        (void) journal_collect(worker->directories.state, worker->settings.name, worker->instance);
         return journal_open(&config, &worker->journal, ret_failure);
 }
 

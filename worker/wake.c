@@ -176,22 +176,30 @@ static uint64_t mix(uint64_t sum, uint64_t value) {
         return (sum ^ value) * 0x9e3779b97f4a7c15ULL + (sum >> 29);
 }
 
-uint64_t wake_fingerprint(const struct source_watch *paths) {
+uint64_t wake_fingerprint_of(const struct source_watch *paths, size_t file) {
         char path[sizeof(paths->directory) + sizeof(paths->file_names[0]) + 1];
+        struct stat st;
+        uint64_t sum;
+
+        assert(file < SOURCE_WATCH_FILES);
+        if (!paths->file_names[file][0])
+                return 0;
+        path_of(paths, file, path, sizeof(path));
+        if (stat(path, &st) < 0)
+                return 0;
+        sum = mix(file + 1, (uint64_t) st.st_ino);
+        sum = mix(sum, (uint64_t) st.st_size);
+        return mix(sum, (uint64_t) st.st_mtim.tv_sec * 1000000000ULL + (uint64_t) st.st_mtim.tv_nsec);
+}
+
+uint64_t wake_fingerprint(const struct source_watch *paths) {
         uint64_t sum = 0;
 
         for (size_t i = 0; i < SOURCE_WATCH_FILES; i++) {
-                struct stat st;
+                uint64_t one = wake_fingerprint_of(paths, i);
 
-                if (!paths->file_names[i][0])
-                        continue;
-                path_of(paths, i, path, sizeof(path));
-                if (stat(path, &st) < 0)
-                        continue;
-                sum = mix(sum, i + 1);
-                sum = mix(sum, (uint64_t) st.st_ino);
-                sum = mix(sum, (uint64_t) st.st_size);
-                sum = mix(sum, (uint64_t) st.st_mtim.tv_sec * 1000000000ULL + (uint64_t) st.st_mtim.tv_nsec);
+                if (one != 0)
+                        sum = mix(sum, one);
         }
         return sum;
 }

@@ -46,3 +46,5 @@ void wake_read(struct wake *wake, struct session *all, void (*fn)(struct session
 
 /* A value that changes when the files do (inode, size, times), by stat() alone; 0 if none exists. */
 uint64_t wake_fingerprint(const struct source_watch *paths);
+/* The same of one of the files; the first is the source's own. */
+uint64_t wake_fingerprint_of(const struct source_watch *paths, size_t file);
