@@ -28,6 +28,7 @@ static struct {
         bool failed;
         ino_t dirty[16];                   /* files with bytes that no sync has seen */
         unsigned dirty_count, entry_count; /* entries made since a sync of the directory */
+        bool early_cut;                    /* cut while an entry was not synced */
 } disk;
 
 static inline ino_t inode_of_fd(int fd) {
@@ -129,6 +130,7 @@ static inline int disk_sync(int fd) {
 
 static inline int disk_truncate(int fd, off_t bytes) {
         (void) disk_call(CALL_OTHER, 0);
+        disk.early_cut = disk.early_cut || disk.entry_count > 0;
         return ftruncate(fd, bytes);
 }
 

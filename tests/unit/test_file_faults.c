@@ -56,6 +56,8 @@ Test(file_faults, M3_nothing_is_journaled_before_it_is_synced)
                 fixture_must(&fixture, fixture_claim(&fixture, FIXTURE_EVENT_COUNT));
                 cr_assert_eq(fixture.tail, torn < 2);
                 expect_all_synced("after the recovery");
+                cr_assert_not(disk.early_cut,
+                              "the copy is durable, and its name, before the original is cut");
                 fixture_close(&fixture);
                 fixture_done(&fixture);
         }

@@ -168,6 +168,30 @@ Test(file_tail, M3_every_wrong_byte_ends_the_adoption)
         scene_done(&scene);
 }
 
+/* The same for a parked line, whose reason is known from the file alone. */
+Test(file_tail, M3_every_wrong_byte_of_a_parked_line_ends_the_adoption)
+{
+        struct scene scene;
+
+        scene_init(&scene);
+        for (size_t at = scene.recorded.parked_bytes; at < scene.parked_bytes; at++) {
+                struct fixture fixture;
+                char good = scene.parked[at];
+
+                scene.parked[at] = '\x02';
+                scene_place(&scene, &fixture, scene.data_bytes, scene.parked_bytes);
+                recover(&fixture);
+                cr_assert_eq(fixture.adopted, 3, "byte %zu", at);
+                expect_kept_aside(&fixture, "orders.parked.cut-2", scene.parked, scene.recorded.parked_bytes,
+                                  scene.parked_bytes);
+                fixture_close(&fixture);
+                scene.parked[at] = good;
+                fixture_finish(&fixture, scene.expected);
+                fixture_done(&fixture);
+        }
+        scene_done(&scene);
+}
+
 /* The source lost its last events (or never had them): the lines are of nobody, and are kept aside. */
 Test(file_tail, M3_lines_of_unknown_events_are_cut)
 {
