@@ -187,6 +187,8 @@ static int batch_try(struct session *session, const struct batch_limits *limits,
 static bool is_pool_failure(const struct session *session, const struct failure *failure) {
         if (session->blames_source)
                 return false;
+        if (!is_transactional(session->worker)) /* each session has a file of its own: a lock, a full disk */
+                return failure->kind == FAILURE_SYNC;
         return failure->kind == FAILURE_UNAVAILABLE || failure->kind == FAILURE_FULL || failure->kind == FAILURE_SYNC;
 }
 
