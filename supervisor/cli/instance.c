@@ -53,6 +53,7 @@ int instance_read(const char *state_directory, uint8_t ret_instance[INSTANCE_BYT
         if (r < 0)
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "cannot read %s/instance: %s",
                                    state_directory, strerror(-r));
+        assert(text); /* it was read */
         r = parse(text, ret_instance);
         if (r < 0)
                 return failure_set(

@@ -225,12 +225,12 @@ void view_read(const struct segment *segment, struct view *ret_view) {
         struct view view = {
                 .now_usec = clock_usec(),
                 .now_realtime_usec = clock_realtime_usec(),
-                .slot_count = segment->slot_count,
         };
         uint32_t used;
 
         assert(segment && ret_view);
 
+        view.slot_count = segment->slot_count;
         read_header(segment, &view);
         read_pools(segment, &view);
         read_workers(segment, &view);

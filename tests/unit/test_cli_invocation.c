@@ -80,10 +80,10 @@ Test(cli_invocation, a_second_word_is_asked_for)
 
 Test(cli_invocation, options_stand_anywhere)
 {
+        char **argv = WORDS("a", "-cfile", "b", "--state", "dir"); /* the arguments stay in it */
         struct invocation invocation;
 
-        cr_assert_eq(parse("verify", 5, WORDS("a", "-cfile", "b", "--state", "dir"), &invocation),
-                     EXIT_CODE_OK);
+        cr_assert_eq(parse("verify", 5, argv, &invocation), EXIT_CODE_OK);
         cr_assert_str_eq(invocation.values[CLI_CONFIG], "file");
         cr_assert_str_eq(invocation.values[CLI_STATE], "dir");
         cr_assert_eq(invocation.argument_count, 2);
