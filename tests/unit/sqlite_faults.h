@@ -159,7 +159,7 @@ static int f_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int fl
         return SQLITE_OK;
 }
 
-static void faults_install(void) {
+__attribute__((unused)) static void faults_install(void) {
         real_vfs = sqlite3_vfs_find(NULL);
         faulty_vfs = *real_vfs;
         faulty_vfs.zName = "faulty";

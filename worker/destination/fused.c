@@ -57,7 +57,6 @@ static void baton_event(sqlite3_context *context, int count, sqlite3_value **val
         struct destination *destination = sqlite3_user_data(context);
         struct fused_run *run = destination->run;
         struct event event;
-        struct event_value *const fields[] = { &event.key, &event.type, &event.at, &event.payload };
         uint64_t bytes;
 
         assert(count == 5);
@@ -67,11 +66,11 @@ static void baton_event(sqlite3_context *context, int count, sqlite3_value **val
                 return;
         }
         event.position = (uint64_t) sqlite3_value_int64(values[0]);
-        for (size_t i = 0; i < ELEMENTSOF(fields); i++)
-                if (event_value_from(values[i + 1], fields[i]) < 0) {
-                        sqlite3_result_error_nomem(context);
-                        return;
-                }
+        if (event_value_from(values[1], &event.key) < 0 || event_value_from(values[2], &event.type) < 0 ||
+            event_value_from(values[3], &event.at) < 0 || event_value_from(values[4], &event.payload) < 0) {
+                sqlite3_result_error_nomem(context);
+                return;
+        }
         bytes = event_bytes(&event);
         if (run->moved.event_count > 0 && run->moved.payload_bytes + bytes > run->bytes_max) {
                 run->overshot = true;

@@ -206,55 +206,51 @@ int outbox_table_prepare(sqlite3 *db, const char *schema, const char *path, cons
 }
 
 int event_value_from(sqlite3_value *value, struct event_value *ret_value) {
-        struct event_value v = { 0 };
+        const void *data;
 
         switch (sqlite3_value_type(value)) {
-        case SQLITE_INTEGER:
-                v.type = VALUE_INTEGER;
-                v.integer = sqlite3_value_int64(value);
-                break;
-        case SQLITE_FLOAT:
-                v.type = VALUE_FLOAT;
-                v.real = sqlite3_value_double(value);
-                break;
         case SQLITE_TEXT:
-                v.type = VALUE_TEXT;
-                v.data = sqlite3_value_text(value); /* first: it may convert from UTF-16 */
-                v.bytes = (uint32_t) sqlite3_value_bytes(value);
-                if (!v.data)
+                data = sqlite3_value_text(value); /* before the length: it may convert from UTF-16 */
+                if (!data)
                         return -ENOMEM;
-                break;
+                ret_value->type = VALUE_TEXT;
+                ret_value->data = data;
+                ret_value->bytes = (uint32_t) sqlite3_value_bytes(value);
+                return 0;
         case SQLITE_BLOB:
-                v.type = VALUE_BLOB;
-                v.data = sqlite3_value_blob(value);
-                v.bytes = (uint32_t) sqlite3_value_bytes(value);
-                if (!v.data) {
-                        if (v.bytes > 0)
-                                return -ENOMEM;
-                        v.data = ""; /* an empty blob is no NULL */
-                }
-                break;
+                data = sqlite3_value_blob(value);
+                ret_value->bytes = (uint32_t) sqlite3_value_bytes(value);
+                if (!data && ret_value->bytes > 0)
+                        return -ENOMEM;
+                ret_value->type = VALUE_BLOB;
+                ret_value->data = data ? data : ""; /* an empty blob is no NULL */
+                return 0;
+        case SQLITE_INTEGER:
+                *ret_value = (struct event_value){ .type = VALUE_INTEGER,
+                                                   .integer = sqlite3_value_int64(value) };
+                return 0;
+        case SQLITE_FLOAT:
+                *ret_value = (struct event_value){ .type = VALUE_FLOAT, .real = sqlite3_value_double(value) };
+                return 0;
         default:
-                v.type = VALUE_NULL;
+                *ret_value = (struct event_value){ .type = VALUE_NULL };
+                return 0;
         }
-        *ret_value = v;
-        return 0;
 }
 
 int event_from_row(sqlite3_stmt *statement, struct event *ret_event) {
-        struct event event;
-        struct event_value *const values[] = { &event.key, &event.type, &event.at, &event.payload };
         int r;
 
         assert(statement);
         assert(ret_event);
 
-        event.position = (uint64_t) sqlite3_column_int64(statement, 0);
-        for (size_t i = 0; i < ELEMENTSOF(values); i++) {
-                r = event_value_from(sqlite3_column_value(statement, (int) i + 1), values[i]);
-                if (r < 0)
-                        return r;
-        }
-        *ret_event = event;
-        return 0;
+        ret_event->position = (uint64_t) sqlite3_column_int64(statement, 0);
+        r = event_value_from(sqlite3_column_value(statement, 1), &ret_event->key);
+        if (r >= 0)
+                r = event_value_from(sqlite3_column_value(statement, 2), &ret_event->type);
+        if (r >= 0)
+                r = event_value_from(sqlite3_column_value(statement, 3), &ret_event->at);
+        if (r >= 0)
+                r = event_value_from(sqlite3_column_value(statement, 4), &ret_event->payload);
+        return r;
 }

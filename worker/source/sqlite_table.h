@@ -29,7 +29,7 @@ int outbox_table_prepare(sqlite3 *db, const char *schema, const char *path, cons
                          const char *tail, sqlite3_stmt **ret_statement, struct failure *ret_failure);
 
 /* The event in the statement's current row (columns 0–4: seq, key, type, at, payload). Its data are
- * borrowed from the statement until it is stepped or reset. -ENOMEM. */
+ * borrowed from the statement until it is stepped or reset. -ENOMEM; the event is then half filled. */
 int event_from_row(sqlite3_stmt *statement, struct event *ret_event);
 /* The same for one value that a function got as its argument. */
 int event_value_from(sqlite3_value *value, struct event_value *ret_value);
