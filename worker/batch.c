@@ -171,6 +171,7 @@ static int batch_try(struct session *session, const struct batch_limits *limits,
         int r;
 
         session->changed = session->counts_moved = false;
+        session->moved_count = 0;
         session->in_transaction = true;
         r = batch_steps(session, *limits, ret_failure);
         if (r < 0)
@@ -215,6 +216,14 @@ static enum batch_outcome batch_void(struct session *session, int r, struct fail
         return BATCH_FAILED;
 }
 
+/* M13: on any error of the fused path the row path decides whose it is; but not where the disk is full
+ * or a sync failed, which is nobody's event. */
+static bool row_path_decides(const struct session *session, int r, const struct failure *failure) {
+        if (!session->fused || session->row_once || !session->verified || r == -EOWNERDEAD)
+                return false;
+        return failure->kind != FAILURE_FENCED && failure->kind != FAILURE_FULL && failure->kind != FAILURE_SYNC;
+}
+
 enum batch_outcome batch_run(struct session *session, const struct batch_limits *limits,
                              struct failure *ret_failure) {
         int r;
@@ -228,9 +237,7 @@ enum batch_outcome batch_run(struct session *session, const struct batch_limits 
                 r = batch_try(session, limits, &failure);
                 if (r >= 0)
                         return BATCH_DONE;
-                /* M13: on any error of the fused path but the destination's own, the row path decides. */
-                if (session->fused && !session->row_once && !is_pool_failure(session, &failure) &&
-                    failure.kind != FAILURE_FENCED && r != -EOWNERDEAD && session->verified) {
+                if (row_path_decides(session, r, &failure)) {
                         session->worker->destination_ops->session_rollback(session->target);
                         session->in_transaction = false;
                         session->row_once = true;
@@ -293,6 +300,7 @@ void batch_committed(struct session *session) {
         CRASH_POINT("worker.K4");
         if (journal_checkpoint(session, JOURNAL_MOVED, &failure) < 0)
                 return;
+        worker_count(&worker_record(session->worker)->event_count, session->moved_count);
         session->checkpoint = session->target_checkpoint;
         session->claimed = true;
         session->adopting = session->row_once = false;

@@ -101,6 +101,20 @@ static void adopt_baseline(struct worker *worker, uint32_t slot_index, const str
                 session->adopt_done = view->adopt_request;
 }
 
+/* A takeover or a hand-over gave it to us. If it is meant for another by now, it goes on at once: the
+ * hint that said so may be the very one that brought us here. */
+static void look_at_gift(struct worker *worker, uint32_t slot_index, const struct slot_view *view) {
+        uint64_t to_ref = view->wanted ? other_owner(worker, view) : 0;
+
+        if (!view->wanted || to_ref != 0) {
+                (void) slot_release(worker->segment, slot_index, worker->ref, view->epoch, to_ref);
+                worker_notify_supervisor(worker);
+                return;
+        }
+        session_begin(worker, slot_index, view->epoch);
+        adopt_baseline(worker, slot_index, view);
+}
+
 void look_at_slot(struct worker *worker, uint32_t slot_index) {
         struct session *session;
         struct slot_view view;
@@ -117,9 +131,8 @@ void look_at_slot(struct worker *worker, uint32_t slot_index) {
                 session_look(session, &view);
                 return;
         }
-        if (view.owner_ref == worker->ref) { /* a takeover or a hand-over gave it to us */
-                session_begin(worker, slot_index, view.epoch);
-                adopt_baseline(worker, slot_index, &view);
+        if (view.owner_ref == worker->ref) {
+                look_at_gift(worker, slot_index, &view);
                 return;
         }
         if (view.state != SLOT_ORPHAN || !view.wanted || view.pool_index != worker->pool_index ||

@@ -20,6 +20,7 @@ static void step_over(struct session *session, const struct event *event) {
         checkpoint->anchor = digest;
         checkpoint->event_count++;
         checkpoint->digest_sum += digest;
+        session->moved_count++;
         session->changed = session->counts_moved = true;
 }
 
@@ -113,7 +114,7 @@ static int move_rows(struct session *session, const struct batch_limits *limits,
         session->blames_source = true;
         r = session->entry->ops->fetch(session->source, session->target_checkpoint.position, limits, &worker->batch,
                                        &session->more, ret_failure);
-        session->blames_source = false;
+        session->blames_source = r < 0;
         if (r < 0)
                 return r;
         if (worker->batch.event_count == 0)
@@ -123,8 +124,9 @@ static int move_rows(struct session *session, const struct batch_limits *limits,
                 return r;
         /* M11: what we read must not be lost by the source after the destination has it. */
         session->blames_source = true;
+        worker_count(&worker_record(worker)->sync_count, 1);
         r = session->entry->ops->sync(session->source, ret_failure);
-        session->blames_source = false;
+        session->blames_source = r < 0;
         session->status.path = 1;
         return r;
 }
@@ -141,6 +143,7 @@ static int move_fused(struct session *session, const struct batch_limits *limits
                 return r;
         if (moved.event_count == 0)
                 return 0;
+        worker_count(&worker_record(session->worker)->sync_count, 1);
         r = ops->fused_sync(session->target, ret_failure);
         if (r < 0) {
                 session->blames_source = true;
@@ -151,6 +154,7 @@ static int move_fused(struct session *session, const struct batch_limits *limits
         checkpoint->anchor = moved.last_digest;
         checkpoint->event_count += moved.event_count;
         checkpoint->digest_sum += moved.digest_sum;
+        session->moved_count = moved.event_count;
         session->changed = session->counts_moved = true;
         session->more = moved.more;
         session->status.path = 2;

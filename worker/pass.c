@@ -175,14 +175,6 @@ static int run_batches(struct pass *pass, struct failure *ret_failure) {
         return changed;
 }
 
-static void count_commit(struct worker *worker) {
-        struct layout_worker *record = worker_record(worker);
-
-        atomic_store_explicit(&record->commit_count,
-                              atomic_load_explicit(&record->commit_count, memory_order_relaxed) + 1,
-                              memory_order_relaxed);
-}
-
 static void finish(struct pass *pass) {
         uint64_t now_usec;
 
@@ -223,7 +215,8 @@ static void pass_commit(struct pass *pass, bool changed) {
                 return;
         }
         transaction_over(worker);
-        count_commit(worker);
+        worker_count(&worker_record(worker)->commit_count, 1);
+        worker_count(&worker_record(worker)->sync_count, 1);
         finish(pass);
 }
 

@@ -51,7 +51,8 @@ struct session {
         bool more;           /* it stopped at a limit */
         bool row_once;       /* the fused path failed: take the row path, which can name the culprit */
         bool blames_source;  /* the failure is the source's: the other sessions go on */
-        bool counts_moved;   /* events were stepped over */
+        bool counts_moved;   /* events were stepped over … */
+        uint64_t moved_count; /* … so many */
         bool held;           /* the claim stands, but nothing may be moved: session->failure says why */
 };
 

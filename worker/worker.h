@@ -94,6 +94,11 @@ void worker_notify_supervisor(struct worker *worker);
 /* Answers the supervisor's ping (S3). Mover only. True if the worker is to drain: long waits end. */
 bool worker_pulse(void *context);
 void worker_phase(struct worker *worker, enum worker_phase phase);
+/* Adds to a counter that the mover alone writes; readers need no lock (S10). */
+static inline void worker_count(_Atomic uint64_t *counter, uint64_t more) {
+        atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more,
+                              memory_order_relaxed);
+}
 
 /* takeover_thread.c, control_thread.c: both take a struct worker *. */
 void *takeover_thread_main(void *argument);
