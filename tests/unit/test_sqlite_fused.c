@@ -381,7 +381,7 @@ Test(sqlite_fused, m4_another_file_under_the_path_is_not_moved_from)
         struct checkpoint checkpoint = { 0 };
         struct destination *destination;
         struct moved moved;
-        sqlite3 *app, *other;
+        sqlite3 *app, *other, *db;
 
         find_ops();
         app = app_outbox("app.db");
@@ -412,7 +412,9 @@ Test(sqlite_fused, m4_another_file_under_the_path_is_not_moved_from)
         must_fail(dst->fused_move(session, 5, &limits, &moved, failure), -ESTALE, FAILURE_IDENTITY);
         dst->session_rollback(session);
         dst->rollback(destination);
-        cr_assert_eq(app_number(app_open("out.db"), "SELECT count(*) FROM baton_events"), 5);
+        db = app_open("out.db");
+        cr_assert_eq(app_number(db, "SELECT count(*) FROM baton_events"), 5);
+        sqlite3_close(db);
         dst->session_close(session);
         dst->close(destination);
         sqlite3_close(other);

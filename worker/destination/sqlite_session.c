@@ -11,6 +11,7 @@
  * Must not touch: another session's rows, sources. Logs nothing. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -201,12 +202,18 @@ static int write_fence(struct destination_session *session, uint64_t epoch, stru
                        : destination_fail(session->destination, code, "raise the epoch", ret_failure);
 }
 
-static int refuse_instance(struct destination_session *session, struct failure *ret_failure) {
+static int refuse_instance(struct destination_session *session, const struct checkpoint *stored,
+                           struct failure *ret_failure) {
+        char text[2 * INSTANCE_BYTES + 1];
+
+        for (size_t i = 0; i < INSTANCE_BYTES; i++)
+                (void) snprintf(text + 2 * i, 3, "%02x", stored->instance[i]);
         return failure_set(
                 ret_failure, -EEXIST, FAILURE_STOP,
-                "%s: the checkpoint of session %s was written by another Baton (another state directory): two "
-                "would move the same events; stop the other one and accept it with `baton adopt %s`",
-                session->destination->path, session->name, session->name);
+                "%s: the checkpoint of session %s is another Baton's (instance %s), and two would move the "
+                "same events: use its state directory or another destination; if that directory is lost, "
+                "write this id into the file instance of ours",
+                session->destination->path, session->name, text);
 }
 
 int sqlite_session_fence(struct destination_session *session, uint64_t epoch, struct checkpoint *checkpoint,
@@ -225,7 +232,7 @@ int sqlite_session_fence(struct destination_session *session, uint64_t epoch, st
         if (r < 0)
                 return r;
         if (found && memcmp(stored.instance, destination->instance, INSTANCE_BYTES) != 0)
-                return refuse_instance(session, ret_failure);
+                return refuse_instance(session, &stored, ret_failure);
         if (found && stored.epoch > epoch) {
                 *checkpoint = stored;
                 return failure_set(ret_failure, -ESTALE, FAILURE_FENCED,
