@@ -116,9 +116,9 @@ static const char *worker_note(const struct view *view, const struct view_worker
 }
 
 static void print_workers(const struct view *view, const struct view_pool *pool, FILE *out) {
-        static const char *const titles[] = { "WORKER", "PID", "PHASE", "SESSIONS", "COMMITS", "" };
-        _cleanup_table_ struct table table = { .align = "rrlrrl" };
-        char note[128], count[FORMAT_BYTES];
+        static const char *const titles[] = { "WORKER", "PID", "PHASE", "SESSIONS", "EVENTS", "COMMITS", "" };
+        _cleanup_table_ struct table table = { .align = "rrlrrrl" };
+        char note[128], a[FORMAT_BYTES], b[FORMAT_BYTES];
 
         for (size_t i = 0; i < ELEMENTSOF(titles); i++)
                 table_cell(&table, "%s", titles[i]);
@@ -131,7 +131,8 @@ static void print_workers(const struct view *view, const struct view_pool *pool,
                 table_cell(&table, "%d", worker->pid);
                 table_cell(&table, "%s", status_phase_name(worker->phase));
                 table_cell(&table, "%u", worker->session_count);
-                table_cell(&table, "%s", format_count(worker->commit_count, count));
+                table_cell(&table, "%s", format_count(worker->event_count, a));
+                table_cell(&table, "%s", format_count(worker->commit_count, b));
                 table_cell(&table, "%s", worker_note(view, worker, note, sizeof(note)));
         }
         if (table.cell_count > ELEMENTSOF(titles))

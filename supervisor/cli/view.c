@@ -107,6 +107,7 @@ static struct view_worker read_worker(const struct layout_worker *raw, uint32_t 
                 .transaction_since_usec = atomic_load(&raw->transaction_since_usec),
                 .silent_usec = silent_span(raw, now_usec),
                 .commit_count = atomic_load(&raw->commit_count),
+                .event_count = atomic_load(&raw->event_count),
                 .takeover_is_fifo = atomic_load(&raw->takeover_is_fifo) == 1,
                 .nice = atomic_load(&raw->nice),
         };

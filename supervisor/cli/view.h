@@ -21,7 +21,7 @@ struct view_worker {
         bool is_draining;
         enum worker_phase phase;
         uint64_t entered_usec, transaction_since_usec, silent_usec;
-        uint64_t commit_count;
+        uint64_t commit_count, event_count;
         uint32_t session_count; /* slots that it owns */
         bool takeover_is_fifo;
         int nice;
