@@ -7,8 +7,7 @@
 /* The source itself, to reach both ways whatever processor this is. */
 #include "base/checksum.c"
 
-Test(checksum, check_values)
-{
+Test(checksum, check_values) {
         uint8_t zeroes[32] = { 0 }, ones[32], rising[32];
 
         memset(ones, 0xff, sizeof ones);
@@ -23,8 +22,7 @@ Test(checksum, check_values)
         cr_assert_eq(crc32c(0, rising, 32), 0x46dd794eU);
 }
 
-Test(checksum, continues_from_any_place)
-{
+Test(checksum, continues_from_any_place) {
         static const char text[] = "the quick brown fox jumps over the lazy dog, twice and once more";
         uint32_t whole = crc32c(0, text, sizeof text);
 
@@ -32,8 +30,7 @@ Test(checksum, continues_from_any_place)
                 cr_assert_eq(crc32c(crc32c(0, text, i), text + i, sizeof text - i), whole, "cut at %zu", i);
 }
 
-Test(checksum, portable_agrees_with_the_processor)
-{
+Test(checksum, portable_agrees_with_the_processor) {
         uint8_t data[80];
 
         for (size_t i = 0; i < sizeof data; i++)

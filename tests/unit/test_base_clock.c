@@ -9,8 +9,7 @@
 #include "base/clock.h"
 #include "base/macro.h"
 
-Test(clock, never_goes_back)
-{
+Test(clock, never_goes_back) {
         uint64_t before = clock_usec();
 
         for (int i = 0; i < 1000; i++) {
@@ -22,8 +21,7 @@ Test(clock, never_goes_back)
         cr_assert_geq(clock_realtime_usec() / USEC_PER_SEC, 1700000000);
 }
 
-Test(clock, formats_a_moment_in_utc)
-{
+Test(clock, formats_a_moment_in_utc) {
         char text[CLOCK_TEXT_BYTES];
 
         clock_format(0, text, sizeof text);
@@ -36,8 +34,7 @@ Test(clock, formats_a_moment_in_utc)
         cr_assert_str_eq(text, "586524-01-19T08:01:49.551615Z");
 }
 
-Test(clock, formats_a_span_and_never_rounds_into_the_next_unit)
-{
+Test(clock, formats_a_span_and_never_rounds_into_the_next_unit) {
         static const struct {
                 uint64_t usec;
                 const char *text;
@@ -70,8 +67,7 @@ Test(clock, formats_a_span_and_never_rounds_into_the_next_unit)
         }
 }
 
-Test(clock, parses_a_span)
-{
+Test(clock, parses_a_span) {
         static const struct {
                 const char *text;
                 int r;

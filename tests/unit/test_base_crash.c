@@ -43,8 +43,7 @@ static int passes_survived(const char *wanted) {
         return count;
 }
 
-Test(crash, dies_where_it_was_told)
-{
+Test(crash, dies_where_it_was_told) {
         cr_assert_eq(passes_survived(NULL), 10);
         cr_assert_eq(passes_survived(""), 10);
         cr_assert_eq(passes_survived("area.K2"), 10);

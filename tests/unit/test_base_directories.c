@@ -20,8 +20,7 @@ static void clear_environment(void) {
 
 TestSuite(directories, .init = clear_environment);
 
-Test(directories, option_then_environment_then_default)
-{
+Test(directories, option_then_environment_then_default) {
         struct directories directories;
 
         cr_assert_eq(directories_resolve(NULL, NULL, &directories, NULL), 0);
@@ -45,8 +44,7 @@ Test(directories, option_then_environment_then_default)
         cr_assert_str_eq(directories.state, "/var/lib/baton");
 }
 
-Test(directories, a_relative_path_becomes_absolute)
-{
+Test(directories, a_relative_path_becomes_absolute) {
         struct directories directories;
 
         cr_assert_eq(chdir("/usr"), 0);
@@ -55,8 +53,7 @@ Test(directories, a_relative_path_becomes_absolute)
         cr_assert_str_eq(directories.runtime, "/usr/./r");
 }
 
-Test(directories, what_cannot_be_says_so)
-{
+Test(directories, what_cannot_be_says_so) {
         struct directories directories = { .state = "x" };
         struct failure failure;
         char path[600];
@@ -77,8 +74,7 @@ Test(directories, what_cannot_be_says_so)
         cr_assert_eq(directories_resolve(path, path, &directories, NULL), 0);
 }
 
-Test(directories, prepare_makes_both)
-{
+Test(directories, prepare_makes_both) {
         char place[] = "/tmp/baton-dir.XXXXXX", command[64];
         struct directories directories;
         struct failure failure;
@@ -103,8 +99,7 @@ Test(directories, prepare_makes_both)
         cr_assert_eq(system(command), 0);
 }
 
-Test(directories, dev_shm_is_tmpfs)
-{
+Test(directories, dev_shm_is_tmpfs) {
         char state[] = "/tmp/baton-dir.XXXXXX", runtime[] = "/dev/shm/baton-dir.XXXXXX";
         struct directories directories;
         bool is_tmpfs = false;
@@ -118,8 +113,7 @@ Test(directories, dev_shm_is_tmpfs)
         (void) rmdir(runtime);
 }
 
-Test(directories, no_permission_is_unavailable_and_says_what_to_do)
-{
+Test(directories, no_permission_is_unavailable_and_says_what_to_do) {
         char place[] = "/tmp/baton-dir.XXXXXX";
         struct directories directories;
         struct failure failure = { 0 };

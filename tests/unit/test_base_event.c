@@ -63,15 +63,13 @@ static uint64_t described_digest(const struct event *event) {
 
 /* Checkpoints on disk rest on this number: it may never change. (The bytes were laid out by another
  * program and hashed by the shared library.) */
-Test(event, digest_is_for_ever_M4)
-{
+Test(event, digest_is_for_ever_M4) {
         struct event event = example();
 
         cr_assert_eq(event_digest(&event), 0x7858482fd3e03d69ULL);
 }
 
-Test(event, digest_is_as_described)
-{
+Test(event, digest_is_as_described) {
         struct event event = example();
         char *large = malloc(100000);
 
@@ -97,8 +95,7 @@ Test(event, digest_is_as_described)
 }
 
 /* What SQLite tells apart, the digest tells apart. */
-Test(event, digest_sees_each_difference)
-{
+Test(event, digest_sees_each_difference) {
         struct event events[12];
         uint64_t digests[ELEMENTSOF(events)];
 
@@ -123,8 +120,7 @@ Test(event, digest_sees_each_difference)
         }
 }
 
-Test(event, bytes_are_those_that_are_stored)
-{
+Test(event, bytes_are_those_that_are_stored) {
         struct event event = example();
 
         cr_assert_eq(event_bytes(&event), 10 + 10 + 8 + 13);
@@ -139,8 +135,7 @@ static struct event sized(uint64_t position, const char *data, uint32_t bytes) {
         return event;
 }
 
-Test(event, batch_copies_deeply_and_keeps_pointers)
-{
+Test(event, batch_copies_deeply_and_keeps_pointers) {
         struct event event = example();
         char text[] = "customer-7";
         struct event_batch batch;
@@ -174,8 +169,7 @@ Test(event, batch_copies_deeply_and_keeps_pointers)
         event_batch_done(NULL);
 }
 
-Test(event, a_full_arena_leaves_the_event_for_the_next_batch)
-{
+Test(event, a_full_arena_leaves_the_event_for_the_next_batch) {
         struct event_batch batch;
         char data[64] = { 0 };
         struct event event = sized(1, data, 40);
@@ -192,8 +186,7 @@ Test(event, a_full_arena_leaves_the_event_for_the_next_batch)
         event_batch_done(&batch);
 }
 
-Test(event, an_event_larger_than_the_arena_comes_alone_and_its_memory_goes)
-{
+Test(event, an_event_larger_than_the_arena_comes_alone_and_its_memory_goes) {
         const uint32_t bytes = 5U << 20;
         char *data = malloc(bytes);
         struct event_batch batch;
@@ -217,8 +210,7 @@ Test(event, an_event_larger_than_the_arena_comes_alone_and_its_memory_goes)
 }
 
 /* S8: an arena of two megabytes and more begins where a huge page can lie. */
-Test(event, a_large_arena_is_fit_for_huge_pages_S8)
-{
+Test(event, a_large_arena_is_fit_for_huge_pages_S8) {
         struct event_batch batch;
 
         cr_assert_eq(event_batch_init(&batch, 10000, (size_t) 4 << 20), 0);
@@ -226,8 +218,7 @@ Test(event, a_large_arena_is_fit_for_huge_pages_S8)
         event_batch_done(&batch);
 }
 
-Test(event, no_memory_is_an_error_not_a_crash)
-{
+Test(event, no_memory_is_an_error_not_a_crash) {
         struct event_batch batch;
 
         cr_assert_eq(event_batch_init(&batch, 10, SIZE_MAX / 2), -ENOMEM);

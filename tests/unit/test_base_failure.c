@@ -8,8 +8,7 @@
 #include "base/failure.h"
 #include "base/text.h"
 
-Test(failure, carries_class_and_sentence)
-{
+Test(failure, carries_class_and_sentence) {
         struct failure failure = { 0 };
 
         cr_assert_eq(failure_set(&failure, -EBADMSG, FAILURE_STOP, "journal %s is damaged at %d", "x", 7),
@@ -25,15 +24,13 @@ Test(failure, carries_class_and_sentence)
         cr_assert_str_eq(failure.text, "again: session orders: journal x is damaged at 7");
 }
 
-Test(failure, is_optional)
-{
+Test(failure, is_optional) {
         cr_assert_eq(failure_set(NULL, -EIO, FAILURE_SYNC, "nobody reads this"), -EIO);
         failure_prefix(NULL, "nor this");
 }
 
 /* M6: a reason is shown on a screen and stored; half a character would spoil both. */
-Test(failure, is_cut_at_a_whole_character)
-{
+Test(failure, is_cut_at_a_whole_character) {
         static const char *const letters[] = { "x", "ä", "€", "😀" };
 
         for (size_t i = 0; i < ELEMENTSOF(letters); i++)
@@ -58,8 +55,7 @@ Test(failure, is_cut_at_a_whole_character)
                 }
 }
 
-Test(failure, each_class_has_a_word_of_its_own)
-{
+Test(failure, each_class_has_a_word_of_its_own) {
         for (int i = 0; i < FAILURE_KIND_COUNT; i++) {
                 cr_assert_str_neq(failure_kind_name((enum failure_kind) i), "unknown", "class %d", i);
                 for (int k = 0; k < i; k++)
@@ -71,8 +67,7 @@ Test(failure, each_class_has_a_word_of_its_own)
         cr_assert_str_eq(failure_kind_name((enum failure_kind) - 1), "unknown");
 }
 
-Test(failure, class_of_an_errno_M6_M8)
-{
+Test(failure, class_of_an_errno_M6_M8) {
         cr_assert_eq(failure_kind_of_errno(-ENOSPC), FAILURE_FULL);
         cr_assert_eq(failure_kind_of_errno(-EDQUOT), FAILURE_FULL);
         cr_assert_eq(failure_kind_of_errno(ENOSPC), FAILURE_FULL);

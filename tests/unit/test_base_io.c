@@ -45,8 +45,7 @@ static void put(const char *name, const void *data, size_t bytes) {
         cr_assert_eq(fd_pwrite_all(fd, data, bytes, 0), 0);
 }
 
-Test(io, close_keeps_errno_and_closes_once)
-{
+Test(io, close_keeps_errno_and_closes_once) {
         int fd = dup(STDERR_FILENO), copy = fd;
 
         errno = EXDEV;
@@ -58,8 +57,7 @@ Test(io, close_keeps_errno_and_closes_once)
         cr_assert_eq(fd, -1);
 }
 
-Test(io, transfers_at_an_offset)
-{
+Test(io, transfers_at_an_offset) {
         _cleanup_fd_ int fd = openat(place_fd, "f", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         char buffer[16];
         size_t bytes = 77;
@@ -76,8 +74,7 @@ Test(io, transfers_at_an_offset)
         cr_assert_eq(fd_pwrite_all(fd, NULL, 0, 0), 0);
 }
 
-Test(io, errors_come_back_as_errno)
-{
+Test(io, errors_come_back_as_errno) {
         _cleanup_fd_ int reader = openat(place_fd, ".", O_DIRECTORY | O_CLOEXEC);
         _cleanup_fd_ int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
         size_t bytes = 77;
@@ -91,8 +88,7 @@ Test(io, errors_come_back_as_errno)
 }
 
 /* The kernel writes what fits below the limit and says so; the rest must be tried and must fail. */
-Test(io, a_short_write_is_not_taken_for_a_whole_one)
-{
+Test(io, a_short_write_is_not_taken_for_a_whole_one) {
         _cleanup_fd_ int fd = openat(place_fd, "f", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         struct rlimit limit = { .rlim_cur = 10, .rlim_max = RLIM_INFINITY };
 
@@ -103,8 +99,7 @@ Test(io, a_short_write_is_not_taken_for_a_whole_one)
         cr_assert_eq(fd_pwrite_all(fd, "0123456789abcdef", 16, 0), -EFBIG);
 }
 
-Test(io, makes_directories)
-{
+Test(io, makes_directories) {
         char path[PATH_MAX + 320], long_name[300];
         struct stat status;
 
@@ -132,8 +127,7 @@ Test(io, makes_directories)
         cr_assert_eq(dir_make(path, 0750), -ENAMETOOLONG);
 }
 
-Test(io, reads_a_small_file)
-{
+Test(io, reads_a_small_file) {
         _cleanup_free_ char *text = NULL;
         char *untouched = (char *) 1;
 
@@ -163,8 +157,7 @@ static void expect_content(const char *wanted) {
         cr_assert_str_eq(text, wanted);
 }
 
-Test(io, replaces_a_small_file)
-{
+Test(io, replaces_a_small_file) {
         struct stat status;
         mode_t mask = umask(0077);
 
@@ -177,8 +170,7 @@ Test(io, replaces_a_small_file)
         expect_content("two, longer");
 }
 
-Test(io, a_replacement_that_fails_changes_nothing_and_leaves_nothing)
-{
+Test(io, a_replacement_that_fails_changes_nothing_and_leaves_nothing) {
         char name[NAME_MAX + 1], command[PATH_MAX + 64];
 
         cr_assert_eq(mkdirat(place_fd, "f", 0700), 0);
@@ -193,8 +185,7 @@ Test(io, a_replacement_that_fails_changes_nothing_and_leaves_nothing)
 }
 
 /* What a dead writer with our thread's number left behind must not stand in the way for ever. */
-Test(io, a_temporary_of_the_dead_is_replaced)
-{
+Test(io, a_temporary_of_the_dead_is_replaced) {
         char name[64];
 
         (void) snprintf(name, sizeof name, ".f.%d.tmp", (int) gettid());
@@ -205,8 +196,7 @@ Test(io, a_temporary_of_the_dead_is_replaced)
 }
 
 /* Writers killed at any moment: the file is always one of the whole texts (base.K1, base.K2). */
-Test(io, killed_writers_leave_old_or_new)
-{
+Test(io, killed_writers_leave_old_or_new) {
         cr_assert_eq(file_replace_text(place_fd, "f", "aaaaaaaa", 0600), 0);
         for (int round = 0; round < 40; round++) {
                 _cleanup_free_ char *text = NULL;

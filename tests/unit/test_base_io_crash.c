@@ -48,8 +48,10 @@ static void die_at(const char *point, const char *found) {
         cr_assert_eq(system(command), 0);
 }
 
-Test(io_crash, K1_before_the_rename_the_old_stands)
-{ die_at("base.K1", "old"); }
+Test(io_crash, K1_before_the_rename_the_old_stands) {
+        die_at("base.K1", "old");
+}
 
-Test(io_crash, K2_after_the_rename_the_new_stands)
-{ die_at("base.K2", "new"); }
+Test(io_crash, K2_after_the_rename_the_new_stands) {
+        die_at("base.K2", "new");
+}

@@ -43,8 +43,7 @@ static void expect(const char *pattern) {
         regfree(&regex);
 }
 
-Test(log, a_line_has_time_program_sentence_and_fields)
-{
+Test(log, a_line_has_time_program_sentence_and_fields) {
         log_init("batond");
         log_line(LOG_INFO,
                  &(struct log_fields){ .session = "orders",
@@ -61,16 +60,14 @@ Test(log, a_line_has_time_program_sentence_and_fields)
                "position=99 takeover_usec=250 reason=\"two words\"\\]\n$");
 }
 
-Test(log, without_fields_there_are_no_brackets)
-{
+Test(log, without_fields_there_are_no_brackets) {
         log_init("baton-worker");
         log_line(LOG_NOTICE, NULL, "ready");
         log_line(LOG_NOTICE, &(struct log_fields){ 0 }, "ready again");
         expect("^[0-9:.]+ baton-worker: ready\n[0-9:.]+ baton-worker: ready again\n$");
 }
 
-Test(log, the_level_holds_back)
-{
+Test(log, the_level_holds_back) {
         log_init("batond");
         log_line(LOG_DEBUG, NULL, "unseen");
         log_level(LOG_DEBUG);
@@ -81,8 +78,7 @@ Test(log, the_level_holds_back)
         expect("^[^\n]* seen\n[^\n]* an error\n$");
 }
 
-Test(log, one_event_is_one_line_however_long_and_whatever_is_in_it)
-{
+Test(log, one_event_is_one_line_however_long_and_whatever_is_in_it) {
         char long_text[5000];
 
         memset(long_text, 'x', sizeof long_text - 1);
@@ -93,8 +89,7 @@ Test(log, one_event_is_one_line_however_long_and_whatever_is_in_it)
         expect("^[^\n\x1b]* a b \\[session=x+ [^\n\x1b]*\\]\n[^\n]*x{900,}\n$");
 }
 
-Test(log, errno_is_kept)
-{
+Test(log, errno_is_kept) {
         log_init("batond");
         errno = EXDEV;
         log_line(LOG_ERR, NULL, "cannot: %m");
@@ -103,8 +98,7 @@ Test(log, errno_is_kept)
 }
 
 /* stderr that is not the stream which systemd named is read by a person. */
-Test(log, only_journalds_own_stream_is_journald)
-{
+Test(log, only_journalds_own_stream_is_journald) {
         (void) setenv("JOURNAL_STREAM", "1:2", 1);
         log_init("batond");
         log_line(LOG_ERR, NULL, "to a person");
@@ -114,8 +108,7 @@ Test(log, only_journalds_own_stream_is_journald)
         expect("to a person\n.*to a person, too\n$");
 }
 
-Test(log, what_is_journalds_is_not_written_to_stderr)
-{
+Test(log, what_is_journalds_is_not_written_to_stderr) {
         struct stat status;
         char stream[64];
 
@@ -137,8 +130,7 @@ static void *write_lines(void *argument) {
         return NULL;
 }
 
-Test(log, lines_of_threads_do_not_mix)
-{
+Test(log, lines_of_threads_do_not_mix) {
         pthread_t threads[THREAD_COUNT];
         int numbers[THREAD_COUNT], line_count = 0;
         char line[256];

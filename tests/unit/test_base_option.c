@@ -16,8 +16,7 @@ static int check(const struct scheme *const *schemes, const char *text, struct u
         return option_check(schemes, url, ret_scheme, failure);
 }
 
-Test(option, values_and_defaults)
-{
+Test(option, values_and_defaults) {
         const struct scheme *scheme = NULL;
         struct failure failure;
         struct url url;
@@ -62,8 +61,7 @@ static void examine(const struct scheme *const *schemes) {
         }
 }
 
-Test(option, every_table_is_sound)
-{
+Test(option, every_table_is_sound) {
         examine(source_schemes);
         examine(destination_schemes);
 }
@@ -90,8 +88,7 @@ static const struct {
         { true, "file:/x?rotate-time=1w", "\"1w\" is not a time" },
 };
 
-Test(option, says_what_is_wrong)
-{
+Test(option, says_what_is_wrong) {
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
                 const struct scheme *scheme = NULL;
                 struct failure failure = { 0 };
@@ -117,8 +114,7 @@ static const struct scheme_option other_options[] = {
 static const struct scheme other = { .name = "other", .example = "other:/x", .options = other_options };
 static const struct scheme *const others[] = { &other, NULL };
 
-Test(option, other_types)
-{
+Test(option, other_types) {
         const struct scheme *scheme = NULL;
         struct failure failure;
         struct url url;

@@ -38,8 +38,7 @@ static pid_t start_child(void) {
         return pid;
 }
 
-Test(process, start_time_is_the_same_each_time_and_survives_a_hostile_name)
-{
+Test(process, start_time_is_the_same_each_time_and_survives_a_hostile_name) {
         pid_t pid = start_child();
         uint64_t own = 0, again = 0, child = 0;
 
@@ -58,8 +57,7 @@ Test(process, start_time_is_the_same_each_time_and_survives_a_hostile_name)
         cr_assert_eq(process_start_ticks(-1, &child), -ESRCH);
 }
 
-Test(process, a_reused_pid_is_never_taken_S6)
-{
+Test(process, a_reused_pid_is_never_taken_S6) {
         uint64_t ticks = 0;
         int fd = -7;
 
@@ -73,8 +71,7 @@ Test(process, a_reused_pid_is_never_taken_S6)
         fd_close(&fd);
 }
 
-Test(process, death_is_proven_by_the_pidfd_S3)
-{
+Test(process, death_is_proven_by_the_pidfd_S3) {
         pid_t pid = start_child();
         _cleanup_fd_ int fd = -1;
         struct pollfd poller;
@@ -96,8 +93,7 @@ Test(process, death_is_proven_by_the_pidfd_S3)
         cr_assert_eq(process_signal(fd, SIGKILL), -ESRCH);
 }
 
-Test(process, memory_is_that_of_the_process)
-{
+Test(process, memory_is_that_of_the_process) {
         const size_t bytes = (size_t) 8 << 20;
         uint64_t resident = 0, private = 0, resident_after = 0, private_after = 0;
         char *memory;

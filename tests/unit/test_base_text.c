@@ -8,8 +8,7 @@
 #include "base/macro.h"
 #include "base/text.h"
 
-Test(text, copy_fills_the_field_and_never_overruns)
-{
+Test(text, copy_fills_the_field_and_never_overruns) {
         char field[8];
 
         memset(field, 'x', sizeof field);
@@ -23,8 +22,7 @@ Test(text, copy_fills_the_field_and_never_overruns)
         cr_assert_arr_eq(field, "\0\0\0\0\0\0\0\0", 8);
 }
 
-Test(text, a_foreign_field_is_terminated_or_not_P1)
-{
+Test(text, a_foreign_field_is_terminated_or_not_P1) {
         cr_assert(text_is_terminated("abc", 4));
         cr_assert_not(text_is_terminated("abc", 3));
         cr_assert(text_is_terminated("\0bc", 3));
@@ -62,16 +60,14 @@ static const struct {
         { "\xff", 1, false },
 };
 
-Test(text, utf8)
-{
+Test(text, utf8) {
         for (size_t i = 0; i < ELEMENTSOF(utf8_cases); i++)
                 cr_assert_eq(text_is_utf8(utf8_cases[i].bytes, utf8_cases[i].length), utf8_cases[i].valid,
                              "case %zu", i);
 }
 
 /* The fast path looks at eight bytes at once; each byte at each place must still be seen. */
-Test(text, utf8_sees_each_byte_of_a_word)
-{
+Test(text, utf8_sees_each_byte_of_a_word) {
         for (size_t at = 0; at < 16; at++)
                 for (unsigned byte = 0; byte < 256; byte++) {
                         char text[16];
@@ -83,8 +79,7 @@ Test(text, utf8_sees_each_byte_of_a_word)
                 }
 }
 
-Test(text, numbers)
-{
+Test(text, numbers) {
         uint64_t value = 7;
 
         cr_assert_eq(text_parse_u64("0", &value), 0);
@@ -101,8 +96,7 @@ Test(text, numbers)
         cr_assert_eq(value, 7, "untouched on failure");
 }
 
-Test(text, sizes)
-{
+Test(text, sizes) {
         static const struct {
                 const char *text;
                 int r;
@@ -137,8 +131,7 @@ Test(text, sizes)
         }
 }
 
-Test(text, booleans)
-{
+Test(text, booleans) {
         bool value = false;
 
         cr_assert_eq(text_parse_bool("yes", &value), 0);
@@ -153,8 +146,7 @@ Test(text, booleans)
         cr_assert(value, "untouched on failure");
 }
 
-Test(text, nearest)
-{
+Test(text, nearest) {
         static const char *const names[] = { "workers", "url", "batch-rows", "batch-bytes", "to", NULL };
         static const struct {
                 const char *text, *nearest;
@@ -194,8 +186,7 @@ Test(text, nearest)
         cr_assert_null(text_nearest("url", (const char *const[]){ NULL }));
 }
 
-Test(text, names_and_identifiers)
-{
+Test(text, names_and_identifiers) {
         char longest[65];
 
         memset(longest, 'a', sizeof longest);

@@ -9,8 +9,7 @@
 #include "base/macro.h"
 #include "base/url.h"
 
-Test(url, takes_apart)
-{
+Test(url, takes_apart) {
         struct url url;
 
         cr_assert_eq(url_parse("sqlite:/srv/shop.db?table=outbox&clean-up=delete&x=", &url, NULL), 0);
@@ -24,8 +23,7 @@ Test(url, takes_apart)
         cr_assert_null(url_get(&url, "tabl"));
 }
 
-Test(url, decodes_path_and_values)
-{
+Test(url, decodes_path_and_values) {
         struct url url;
 
         cr_assert_eq(url_parse("file:/a%20b%3fc%25%C3%A4?k=%26%3D+=x", &url, NULL), 0);
@@ -61,8 +59,7 @@ static const struct {
         { "sqlite:/x\ty", "control characters" },
 };
 
-Test(url, says_what_is_wrong_and_where)
-{
+Test(url, says_what_is_wrong_and_where) {
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
                 struct failure failure = { 0 };
                 struct url url, before;
@@ -77,8 +74,7 @@ Test(url, says_what_is_wrong_and_where)
         }
 }
 
-Test(url, length_and_number_are_bounded)
-{
+Test(url, length_and_number_are_bounded) {
         char text[URL_BYTES + 1] = "sqlite:/";
         struct failure failure;
         struct url url;
