@@ -88,7 +88,8 @@ static double processor_seconds(pid_t pid) {
                 return 0;
         text[bytes] = '\0';
         rest = strrchr(text, ')');
-        if (!rest || sscanf(rest + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
+        if (!rest ||
+            sscanf(rest + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
                 return 0;
         return (double) (user + system) / (double) sysconf(_SC_CLK_TCK);
 }
@@ -183,7 +184,7 @@ static void takeover_of_many(unsigned sessions) {
         for (size_t i = 0; i < bench_count(20, 2); i++) {
                 WAIT_UNTIL(&world, live_workers(&world, "d", pids, 4) == 2);
                 (void) usleep(300000);
-                world_kill_batond(&world);    /* so that nobody balances meanwhile */
+                world_kill_batond(&world); /* so that nobody balances meanwhile */
                 killed_usec = clock_usec();
                 kill_process(pids[i % 2], SIGKILL);
                 WAIT_UNTIL(&world, owned_by_one(&world, sessions, &last_usec));
@@ -205,7 +206,8 @@ static double longest_gap(struct world *world, uint32_t slot, uint64_t span_usec
         struct session_status status;
 
         while (clock_usec() < until) {
-                if (session_status_read(world->segment, slot, &status) == 0 && status.commit_last_usec > seen) {
+                if (session_status_read(world->segment, slot, &status) == 0 &&
+                    status.commit_last_usec > seen) {
                         if (seen)
                                 gap = MAX_OF(gap, status.commit_last_usec - seen);
                         seen = status.commit_last_usec;
@@ -216,7 +218,9 @@ static double longest_gap(struct world *world, uint32_t slot, uint64_t span_usec
 }
 
 static void supervisor_gap(void) {
-        struct writer_options options = { .source = "a", .events = 100000000, .per_second = 2000, .transaction_events = 2 };
+        struct writer_options options = {
+                .source = "a", .events = 100000000, .per_second = 2000, .transaction_events = 2
+        };
         struct series without = {}, with = {};
         struct world world;
         uint32_t slot;

@@ -46,15 +46,19 @@ static void probe_begin(struct probe *probe, bool normal) {
         world_start(&probe->world);
         wait_all_moved(&probe->world);
         probe->slot = session_slot(&probe->world, "a");
-        probe->source = open_database(probe, "a.db", normal ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL");
+        probe->source = open_database(probe, "a.db",
+                                      normal ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL");
         probe->destination = open_database(probe, "d.db", "PRAGMA query_only = 1");
-        probe->floor = open_database(probe, "floor.db", "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                                                        "CREATE TABLE t(p INTEGER PRIMARY KEY, payload)");
-        probe->insert = prepare(probe, probe->source, "INSERT INTO outbox(key, type, at, payload) VALUES ('k', 't',"
-                                                      " '2026-01-01T00:00:00Z', hex(zeroblob(100))) RETURNING seq");
+        probe->floor = open_database(probe, "floor.db",
+                                     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                                     "CREATE TABLE t(p INTEGER PRIMARY KEY, payload)");
+        probe->insert = prepare(probe, probe->source,
+                                "INSERT INTO outbox(key, type, at, payload) VALUES ('k', 't',"
+                                " '2026-01-01T00:00:00Z', hex(zeroblob(100))) RETURNING seq");
         probe->visible = prepare(probe, probe->destination,
                                  "SELECT 1 FROM baton_events WHERE session = 'a' AND position = ?");
-        probe->floor_insert = prepare(probe, probe->floor, "INSERT INTO t(payload) VALUES (hex(zeroblob(100)))");
+        probe->floor_insert = prepare(probe, probe->floor,
+                                      "INSERT INTO t(payload) VALUES (hex(zeroblob(100)))");
 }
 
 static void probe_end(struct probe *probe) {
@@ -112,7 +116,8 @@ static void measure(bool normal, bool busy) {
                 (void) sqlite3_reset(probe.floor_insert);
                 series_add(&floor, (double) (clock_usec() - since) / 1000);
         }
-        (void) snprintf(what, sizeof(what), "writer at %s%s", normal ? "NORMAL" : "FULL", busy ? ", busy" : "");
+        (void) snprintf(what, sizeof(what), "writer at %s%s", normal ? "NORMAL" : "FULL",
+                        busy ? ", busy" : "");
         row_spans(what, &visible, &floor);
         probe_end(&probe);
         series_done(&visible);

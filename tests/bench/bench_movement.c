@@ -37,18 +37,20 @@ static void begin(struct world *world, const struct setup *setup) {
 
                 (void) snprintf(lines, sizeof(lines), "mkdir -p out%u", d);
                 world_shell(world, lines);
-                used += (size_t) snprintf(text + used, sizeof(text) - used,
-                                          "[destination d%u]\nurl = %s:%%D/%s%u%s\nworkers = %u\nfused = %s\n", d,
-                                          setup->to_file ? "file" : "sqlite", setup->to_file ? "out" : "d", d,
-                                          setup->to_file ? "" : ".db", setup->workers, setup->fused ? "yes" : "no");
+                used += (size_t)
+                        snprintf(text + used, sizeof(text) - used,
+                                 "[destination d%u]\nurl = %s:%%D/%s%u%s\nworkers = %u\nfused = %s\n", d,
+                                 setup->to_file ? "file" : "sqlite", setup->to_file ? "out" : "d", d,
+                                 setup->to_file ? "" : ".db", setup->workers, setup->fused ? "yes" : "no");
         }
         for (unsigned s = 0; s < setup->sessions; s++) {
                 char name[2] = { names[s], '\0' };
 
                 world_outbox(world, name);
                 outbox_fill(world, name, 10);
-                used += (size_t) snprintf(text + used, sizeof(text) - used, "[source %s]\nurl = sqlite:%%D/%s.db\nto = d%u\n",
-                                          name, name, s % setup->destinations);
+                used += (size_t) snprintf(text + used, sizeof(text) - used,
+                                          "[source %s]\nurl = sqlite:%%D/%s.db\nto = d%u\n", name, name,
+                                          s % setup->destinations);
         }
         world_config(world, text);
         world_start(world);
@@ -70,8 +72,11 @@ static void signal_workers(struct world *world, const struct setup *setup, int s
 /* 256 bytes an event: key, type and at are about 50 of them. */
 static void fill(struct world *world, const struct setup *setup, unsigned session) {
         char name[2] = { names[session], '\0' };
-        struct writer_options options = { .source = name, .events = event_count / setup->sessions, .normal = true,
-                                          .transaction_events = 50000, .payload_bytes = 206 };
+        struct writer_options options = { .source = name,
+                                          .events = event_count / setup->sessions,
+                                          .normal = true,
+                                          .transaction_events = 50000,
+                                          .payload_bytes = 206 };
 
         outbox_fill_options(world, &options);
 }
@@ -113,15 +118,20 @@ static double run_engine(struct world *world, const struct setup *setup, bool pr
         static char schema[4096], files[8][2][WORLD_PATH_BYTES * 2];
         double seconds, total = 0;
 
-        (void) snprintf(schema, sizeof(schema), "%s",
-                        database_text(world, world_path(world, "d0.db"),
-                                      "SELECT group_concat(sql, ';') FROM sqlite_schema WHERE tbl_name = 'baton_events'"
-                                      " AND sql IS NOT NULL"));
+        (void) snprintf(
+                schema, sizeof(schema), "%s",
+                database_text(
+                        world, world_path(world, "d0.db"),
+                        "SELECT group_concat(sql, ';') FROM sqlite_schema WHERE tbl_name = 'baton_events'"
+                        " AND sql IS NOT NULL"));
         for (unsigned first = 0; first < setup->sessions; first += setup->destinations) {
                 for (unsigned d = 0; d < setup->destinations; d++) {
-                        (void) snprintf(files[d][0], sizeof(files[0][0]), "%s/%c.db", world->directory, names[first + d]);
-                        (void) snprintf(files[d][1], sizeof(files[0][1]), "%s/peer%u.db", world->directory, d);
-                        jobs[d] = (struct engine_job){ files[d][0], files[d][1], schema, ROWS_PER_TRANSACTION, prepared };
+                        (void) snprintf(files[d][0], sizeof(files[0][0]), "%s/%c.db", world->directory,
+                                        names[first + d]);
+                        (void) snprintf(files[d][1], sizeof(files[0][1]), "%s/peer%u.db", world->directory,
+                                        d);
+                        jobs[d] = (struct engine_job){ files[d][0], files[d][1], schema, ROWS_PER_TRANSACTION,
+                                                       prepared };
                 }
                 seconds = engine_run(jobs, setup->destinations);
                 if (seconds < 0)

@@ -17,8 +17,8 @@
 #include "tests/integration/lib/outbox.h"
 
 /* ---- stubs -------------------------------------------------------------------------------------- */
-static void kill_stubs(const char *what, unsigned ballast_mib, uint32_t sessions, int signal_number, size_t count,
-                       bool with_floor) {
+static void kill_stubs(const char *what, unsigned ballast_mib, uint32_t sessions, int signal_number,
+                       size_t count, bool with_floor) {
         struct series spans = {}, floor = {};
         struct stub_pool pool;
         struct stub owner, heir;
@@ -47,7 +47,8 @@ static void stubs(bool busy) {
         char what[80];
 
         table_spans(busy ? "killed in a transaction -> heir owns, both cores busy"
-                         : "killed in a transaction -> heir owns, idle machine", "ms", "bare wake");
+                         : "killed in a transaction -> heir owns, idle machine",
+                    "ms", "bare wake");
         if (busy)
                 burn_begin();
         for (size_t s = 0; s < ELEMENTSOF(signals); s++)
@@ -92,8 +93,8 @@ static uint64_t first_commit(struct real *real, uint64_t epoch) {
         struct session_status status;
 
         for (uint64_t since = wait_begin();;) {
-                if (session_status_read(real->world.segment, real->slot, &status) == 0 && status.epoch >= epoch &&
-                    status.commit_last_usec != 0)
+                if (session_status_read(real->world.segment, real->slot, &status) == 0 &&
+                    status.epoch >= epoch && status.commit_last_usec != 0)
                         return status.commit_last_usec;
                 if (clock_usec() - since > WAIT_SECONDS * USEC_PER_SEC)
                         world_fail(&real->world, "no commit by the heir");
@@ -107,10 +108,12 @@ static void refill(struct real *real) {
 
         world_kill_batond(&real->world);
         world_start(&real->world);
-        WAIT_UNTIL(&real->world, live_workers(&real->world, "d", NULL, 0) == 2 && all_owned_by_live(&real->world));
-        WAIT_UNTIL(&real->world, slot_read(real->world.segment, real->slot, &view) == 0 && view.heir_ref != 0 &&
-                                         view.heir_ref != view.owner_ref && view.owner_ref == view.assigned_ref);
-        (void) usleep(20000);          /* the heir warms up (S8) */
+        WAIT_UNTIL(&real->world,
+                   live_workers(&real->world, "d", NULL, 0) == 2 && all_owned_by_live(&real->world));
+        WAIT_UNTIL(&real->world, slot_read(real->world.segment, real->slot, &view) == 0 &&
+                                         view.heir_ref != 0 && view.heir_ref != view.owner_ref &&
+                                         view.owner_ref == view.assigned_ref);
+        (void) usleep(20000); /* the heir warms up (S8) */
 }
 
 static void real_begin(struct real *real) {
@@ -118,8 +121,9 @@ static void real_begin(struct real *real) {
         world_outbox(&real->world, "a");
         world_outbox(&real->world, "b");
         outbox_fill(&real->world, "a", 100);
-        world_config(&real->world, "[baton]\nadopt-timeout = 1h\n[destination d]\nurl = sqlite:%D/d.db\nworkers = 2\n"
-                                   "[source a]\nurl = sqlite:%D/a.db\nto = d\n[source b]\nurl = sqlite:%D/b.db\nto = d\n");
+        world_config(&real->world,
+                     "[baton]\nadopt-timeout = 1h\n[destination d]\nurl = sqlite:%D/d.db\nworkers = 2\n"
+                     "[source a]\nurl = sqlite:%D/a.db\nto = d\n[source b]\nurl = sqlite:%D/b.db\nto = d\n");
         world_start(&real->world);
         wait_all_moved(&real->world);
         real->slot = session_slot(&real->world, "a");
@@ -127,8 +131,9 @@ static void real_begin(struct real *real) {
 
 static void real_kills(int signal_number, bool in_transaction) {
         struct series owned = {}, committed = {};
-        struct writer_options options = { .source = "a", .events = 100000000, .per_second = 1500,
-                                          .transaction_events = 1 };
+        struct writer_options options = {
+                .source = "a", .events = 100000000, .per_second = 1500, .transaction_events = 1
+        };
         size_t count = bench_count(300, 4);
         struct real real = {};
         pid_t writer = 0;
@@ -150,12 +155,15 @@ static void real_kills(int signal_number, bool in_transaction) {
                 killed_usec = clock_usec();
                 kill_process(owner, signal_number);
                 if (in_transaction)
-                        series_add(&committed, ((double) first_commit(&real, epoch + 1) - (double) killed_usec) / 1000);
-                series_add(&owned, ((double) owned_since(&real, epoch, &new_epoch) - (double) killed_usec) / 1000);
+                        series_add(&committed,
+                                   ((double) first_commit(&real, epoch + 1) - (double) killed_usec) / 1000);
+                series_add(&owned,
+                           ((double) owned_since(&real, epoch, &new_epoch) - (double) killed_usec) / 1000);
         }
         if (writer > 0)
                 kill_and_wait(writer, SIGKILL);
-        (void) snprintf(what, sizeof(what), "%s %s -> owned", signal_number == SIGKILL ? "SIGKILL" : "SIGSEGV",
+        (void) snprintf(what, sizeof(what), "%s %s -> owned",
+                        signal_number == SIGKILL ? "SIGKILL" : "SIGSEGV",
                         in_transaction ? "in a transaction" : "at rest");
         row_spans(what, &owned, NULL);
         if (in_transaction) {
@@ -173,7 +181,8 @@ int main(void) {
         stubs(false);
         stubs(true);
         many_sessions();
-        table_spans("baton-worker killed, SQLite to SQLite, idle machine (writer at 1,500 events/s, FULL)", "ms", NULL);
+        table_spans("baton-worker killed, SQLite to SQLite, idle machine (writer at 1,500 events/s, FULL)",
+                    "ms", NULL);
         real_kills(SIGKILL, false);
         real_kills(SIGKILL, true);
         real_kills(SIGSEGV, true);

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define COLUMN_COUNT 4                 /* key, type, at, payload */
+#define COLUMN_COUNT 4 /* key, type, at, payload */
 #define SESSION_COUNT_MAX 4096
 extern const char *const column_names[COLUMN_COUNT];
 
@@ -18,11 +18,11 @@ enum form { FORM_STORED, FORM_JSON };
 
 struct record {
         int64_t position;
-        uint64_t digest;               /* of the whole event, include/baton/event.h; 0 with FORM_JSON */
-        uint64_t hash[COLUMN_COUNT];   /* class and content */
-        uint8_t class[COLUMN_COUNT];   /* SQLite's storage class, or jansson's type with FORM_JSON */
-        bool no_json;                  /* FORM_JSON: a column has no JSON form, it must be parked */
-        char *reason;                  /* parked rows only; owned by the list */
+        uint64_t digest;             /* of the whole event, include/baton/event.h; 0 with FORM_JSON */
+        uint64_t hash[COLUMN_COUNT]; /* class and content */
+        uint8_t class[COLUMN_COUNT]; /* SQLite's storage class, or jansson's type with FORM_JSON */
+        bool no_json;                /* FORM_JSON: a column has no JSON form, it must be parked */
+        char *reason;                /* parked rows only; owned by the list */
 };
 
 struct record_list {
@@ -31,7 +31,7 @@ struct record_list {
 };
 void record_add(struct record_list *list, const struct record *record);
 void record_list_done(struct record_list *list);
-void record_list_sort(struct record_list *list);      /* by position; stable enough: equal ones adjoin */
+void record_list_sort(struct record_list *list); /* by position; stable enough: equal ones adjoin */
 
 struct checkpoint_row {
         bool present;
@@ -42,8 +42,8 @@ struct checkpoint_row {
 /* One session: what the source says, and what stands at the destination. */
 struct session {
         char name[256];
-        const char *source;            /* "FILE[:table]"; NULL: unknown session found at the destination */
-        const char *ledger;            /* the writer's own record; NULL: the source itself is complete */
+        const char *source; /* "FILE[:table]"; NULL: unknown session found at the destination */
+        const char *ledger; /* the writer's own record; NULL: the source itself is complete */
         struct record_list expected, found, parked;
         struct checkpoint_row checkpoint;
 };
@@ -54,10 +54,10 @@ struct judgement {
 };
 
 struct check {
-        const char *destination;       /* after the scheme */
+        const char *destination; /* after the scheme */
         enum form form;
         bool is_final;
-        bool destination_is_damaged;   /* a torn or meaningless line */
+        bool destination_is_damaged; /* a torn or meaningless line */
         struct session *sessions;
         size_t session_count;
 };
@@ -74,8 +74,8 @@ int read_file_destination(struct check *check);
 bool judge(const struct check *check, const struct session *session, struct judgement *ret_judgement);
 
 /* record.c: one value into a record's column. */
-void record_stored(struct record *record, int column, int class, const void *data, size_t bytes, int64_t integer,
-                   double real);
+void record_stored(struct record *record, int column, int class, const void *data, size_t bytes,
+                   int64_t integer, double real);
 void record_json_text(struct record *record, int column, const char *canonical, uint8_t json_type);
 void record_json_payload(struct record *record, int column, const void *data, size_t bytes);
 /* The same value as the JSON lines show it. */

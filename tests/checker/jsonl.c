@@ -71,9 +71,9 @@ static struct piece *member_of(struct members *members, const char *name, size_t
                 const char *name;
                 struct piece *piece;
         } known[] = {
-                { "session", &members->session },     { "position", &members->position },
-                { "key", &members->columns[0] },      { "type", &members->columns[1] },
-                { "at", &members->columns[2] },       { "payload", &members->columns[3] },
+                { "session", &members->session }, { "position", &members->position },
+                { "key", &members->columns[0] },  { "type", &members->columns[1] },
+                { "at", &members->columns[2] },   { "payload", &members->columns[3] },
                 { "reason", &members->reason },
         };
 
@@ -103,7 +103,7 @@ static bool take_apart(const char *line, const char *end, struct members *member
                 const char *value = at;
                 at = skip_value(at, end);
                 if (piece && piece->text)
-                        return false;  /* twice */
+                        return false; /* twice */
                 if (piece)
                         *piece = (struct piece){ value, (size_t) (at - value) };
                 at = skip_space(at, end);

@@ -10,7 +10,7 @@
 
 #include "tests/checker/checker.h"
 
-#define LINES_MAX 5                    /* examples of each sort */
+#define LINES_MAX 5 /* examples of each sort */
 
 struct judging {
         const struct check *check;
@@ -35,7 +35,8 @@ static void count_order(struct judging *judging) {
                                 found->items[i].position, "it stands behind a higher one");
 }
 
-static void compare_event(struct judging *judging, const struct record *expected, const struct record *found) {
+static void compare_event(struct judging *judging, const struct record *expected,
+                          const struct record *found) {
         char more[128];
 
         /* A parked line keeps what JSON cannot hold in a shape of its own. */
@@ -52,7 +53,8 @@ static void compare_event(struct judging *judging, const struct record *expected
                     expected->class[column] == found->class[column])
                         continue;
                 (void) snprintf(more, sizeof(more), "column %s (%s)", column_names[column],
-                                expected->class[column] == found->class[column] ? "content" : "storage class");
+                                expected->class[column] == found->class[column] ? "content"
+                                                                                : "storage class");
                 example(++judging->result->different, "different", judging->session, found->position, more);
                 return;
         }
@@ -134,7 +136,8 @@ static void compare_checkpoint(struct judging *judging, const struct record_list
                 printf("  checkpoint: session %s has rows and no checkpoint\n", judging->session->name);
         else
                 printf("  checkpoint: session %s says position %" PRId64 ", %" PRId64 " events (%" PRId64
-                       " parked), digest sum %016" PRIx64 "; the rows say %" PRId64 ", %zu (%zu), %016" PRIx64 "\n",
+                       " parked), digest sum %016" PRIx64 "; the rows say %" PRId64 ", %zu (%zu), %016" PRIx64
+                       "\n",
                        judging->session->name, row->position, row->event_count, row->parked_count,
                        row->digest_sum, highest, all->count, judging->session->parked.count, digest_sum);
 }
@@ -144,22 +147,24 @@ bool judge(const struct check *check, const struct session *session, struct judg
         struct judging judging = { check, session, &result };
         struct record_list all = stepped_over(&judging);
         /* A claim alone, position 0 and no row, says nothing of an event. */
-        bool known = session->source || session->ledger || (all.count == 0 && session->checkpoint.position == 0);
+        bool known = session->source || session->ledger ||
+                     (all.count == 0 && session->checkpoint.position == 0);
 
         count_order(&judging);
         count_against_source(&judging, &all);
         list_parked(&judging);
         if (check->form == FORM_STORED)
                 compare_checkpoint(&judging, &all);
-        free(all.items);               /* the reasons belong to the session's own lists */
+        free(all.items); /* the reasons belong to the session's own lists */
         if (!known)
                 printf("  unknown session %s\n", session->name);
 
         printf("session %s: expected %" PRIu64 ", found %" PRIu64 ", missing %" PRIu64 ", duplicated %" PRIu64
-               ", out of order %" PRIu64 ", different %" PRIu64 ", unexpected %" PRIu64 ", parked %" PRIu64 "\n",
+               ", out of order %" PRIu64 ", different %" PRIu64 ", unexpected %" PRIu64 ", parked %" PRIu64
+               "\n",
                session->name, result.expected, result.found, result.missing, result.duplicated,
                result.out_of_order, result.different, result.unexpected, result.parked);
         *ret_judgement = result;
-        return known && !result.missing && !result.duplicated && !result.out_of_order &&
-               !result.different && !result.unexpected && !result.checkpoint_differs;
+        return known && !result.missing && !result.duplicated && !result.out_of_order && !result.different &&
+               !result.unexpected && !result.checkpoint_differs;
 }

@@ -42,9 +42,12 @@ static int add_source(char *text, bool is_ledger) {
 
 static int parse(int argc, char **argv) {
         static const struct option options[] = {
-                { "destination", required_argument, NULL, 'd' }, { "source", required_argument, NULL, 's' },
-                { "ledger", required_argument, NULL, 'l' },      { "live", no_argument, NULL, 'L' },
-                { "final", no_argument, NULL, 'F' },             { "help", no_argument, NULL, 'h' },
+                { "destination", required_argument, NULL, 'd' },
+                { "source", required_argument, NULL, 's' },
+                { "ledger", required_argument, NULL, 'l' },
+                { "live", no_argument, NULL, 'L' },
+                { "final", no_argument, NULL, 'F' },
+                { "help", no_argument, NULL, 'h' },
                 { NULL, 0, NULL, 0 },
         };
         int c;
@@ -83,7 +86,8 @@ static int read_destination(void) {
                 check.form = FORM_JSON;
                 return read_file_destination(&check);
         }
-        fprintf(stderr, "baton-checker: destination \"%s\" is neither sqlite: nor file:\n", check.destination);
+        fprintf(stderr, "baton-checker: destination \"%s\" is neither sqlite: nor file:\n",
+                check.destination);
         return -1;
 }
 

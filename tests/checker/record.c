@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#define XXH_STATIC_LINKING_ONLY          /* the state on the stack */
+#define XXH_STATIC_LINKING_ONLY /* the state on the stack */
 #include <xxhash.h>
 
 #include "tests/checker/checker.h"
@@ -88,8 +88,8 @@ static uint8_t digest_class(int class) {
         return class == SQLITE_NULL ? 0 : (uint8_t) class;
 }
 
-void record_stored(struct record *record, int column, int class, const void *data, size_t bytes, int64_t integer,
-                   double real) {
+void record_stored(struct record *record, int column, int class, const void *data, size_t bytes,
+                   int64_t integer, double real) {
         uint64_t word = htole64((uint64_t) integer);
         uint8_t head[5] = { digest_class(class) };
         uint32_t length;

@@ -32,8 +32,8 @@ static void add_row(const struct check *check, sqlite3_stmt *row, struct record_
                 int64_t integer = class == SQLITE_INTEGER ? sqlite3_column_int64(row, column + 1) : 0;
                 double real = class == SQLITE_FLOAT ? sqlite3_column_double(row, column + 1) : 0;
                 const void *data = class == SQLITE_TEXT ? (const void *) sqlite3_column_text(row, column + 1)
-                                 : class == SQLITE_BLOB ? sqlite3_column_blob(row, column + 1)
-                                                        : NULL;
+                                   : class == SQLITE_BLOB ? sqlite3_column_blob(row, column + 1)
+                                                          : NULL;
                 size_t bytes = data ? (size_t) sqlite3_column_bytes(row, column + 1) : 0;
 
                 if (check->form == FORM_STORED)
@@ -44,7 +44,8 @@ static void add_row(const struct check *check, sqlite3_stmt *row, struct record_
         record_add(list, &record);
 }
 
-static int read_table(const struct check *check, const char *file, const char *table, struct record_list *list) {
+static int read_table(const struct check *check, const char *file, const char *table,
+                      struct record_list *list) {
         sqlite3 *database = NULL;
         sqlite3_stmt *row = NULL;
         char *sql = sqlite3_mprintf("SELECT seq, key, type, at, payload FROM \"%w\" ORDER BY seq", table);

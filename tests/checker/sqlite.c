@@ -46,12 +46,13 @@ static bool has_rowid(struct reader *reader, const char *name) {
 
 static void add_column(struct record *record, sqlite3_stmt *row, int column, int at) {
         int class = sqlite3_column_type(row, at);
-        const void *data = class == SQLITE_TEXT ? (const void *) sqlite3_column_text(row, at)
-                         : class == SQLITE_BLOB ? sqlite3_column_blob(row, at)
-                                                : NULL;
+        const void *data = class == SQLITE_TEXT   ? (const void *) sqlite3_column_text(row, at)
+                           : class == SQLITE_BLOB ? sqlite3_column_blob(row, at)
+                                                  : NULL;
         size_t bytes = data ? (size_t) sqlite3_column_bytes(row, at) : 0;
 
-        record_stored(record, column, class, data, bytes, class == SQLITE_INTEGER ? sqlite3_column_int64(row, at) : 0,
+        record_stored(record, column, class, data, bytes,
+                      class == SQLITE_INTEGER ? sqlite3_column_int64(row, at) : 0,
                       class == SQLITE_FLOAT ? sqlite3_column_double(row, at) : 0);
 }
 
@@ -87,7 +88,8 @@ static int read_checkpoints(struct reader *reader) {
         sqlite3_stmt *row = NULL;
         int r = sqlite3_prepare_v2(reader->database,
                                    "SELECT session, position, event_count, parked_count, digest_sum"
-                                   " FROM baton_checkpoint", -1, &row, NULL);
+                                   " FROM baton_checkpoint",
+                                   -1, &row, NULL);
 
         while (r == SQLITE_OK || r == SQLITE_ROW) {
                 const char *name;
@@ -118,14 +120,16 @@ static int read_all(struct reader *reader) {
         if (sqlite3_exec(reader->database, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
                 return refuse(reader, "anything");
         if (has_table(reader, table)) {
-                sql = sqlite3_mprintf("SELECT session, position, key, type, at, payload FROM \"%w\" ORDER BY %s",
-                                      table, has_rowid(reader, table) ? "rowid" : "session, position");
+                sql = sqlite3_mprintf(
+                        "SELECT session, position, key, type, at, payload FROM \"%w\" ORDER BY %s", table,
+                        has_rowid(reader, table) ? "rowid" : "session, position");
                 r = read_rows(reader, sql, "the events", false);
                 sqlite3_free(sql);
         }
         if (r == 0 && has_table(reader, "baton_parked"))
-                r = read_rows(reader, "SELECT session, position, key, type, at, payload, reason"
-                                      " FROM baton_parked ORDER BY session, position",
+                r = read_rows(reader,
+                              "SELECT session, position, key, type, at, payload, reason"
+                              " FROM baton_parked ORDER BY session, position",
                               "table baton_parked", true);
         if (r == 0 && has_table(reader, "baton_checkpoint"))
                 r = read_checkpoints(reader);

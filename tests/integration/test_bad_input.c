@@ -58,8 +58,8 @@ static void expect_check_says(const char *config, const char *const *words) {
 
         world_config(&world, config);
         list_files(before, sizeof(before));
-        cr_expect_neq(baton(&world, "check", "-c", world.config), 0, "it finds nothing wrong in:\n%s\n%s", config,
-                      world.output);
+        cr_expect_neq(baton(&world, "check", "-c", world.config), 0, "it finds nothing wrong in:\n%s\n%s",
+                      config, world.output);
         for (; *words; words++)
                 cr_expect(strstr(world.output, *words), "\"%s\" is not in: %s", *words, world.output);
         list_files(after, sizeof(after));
@@ -73,7 +73,8 @@ static void expect_refused(const char *config, const char *const *words) {
         expect_check_says(config, words);
         list_files(before, sizeof(before));
         cr_expect_neq(world_run(&world, "batond", "-c", world.config, "--state", world.state, "--runtime",
-                                world.runtime, NULL), 0);
+                                world.runtime, NULL),
+                      0);
         for (; *words; words++)
                 cr_expect(strstr(world.output, *words), "batond: \"%s\" is not in: %s", *words, world.output);
         cr_expect_eq(count_lines(world.output), 1, "one sentence: %s", world.output);
@@ -115,7 +116,8 @@ Test(bad_input, configuration) {
         expect_refused(D "[source a]\nurl = sqlite:a.db\nto = d\n", SAYS(":4:", "absolute"));
         expect_refused(D "[source a]\nurl = sqlite:%D/a.db?tabel=x\nto = d\n", SAYS(":4:", "tabel", "table"));
         expect_refused(D "[source a]\nurl = sqlite:%D/a.db?table=x;drop\nto = d\n", SAYS(":4:", "table"));
-        expect_refused(D "[source a]\nurl = sqlite:%D/a.db?clean-up=sweep\nto = d\n", SAYS(":4:", "sweep", "keep"));
+        expect_refused(D "[source a]\nurl = sqlite:%D/a.db?clean-up=sweep\nto = d\n",
+                       SAYS(":4:", "sweep", "keep"));
         expect_refused("url = x\n", SAYS(":1:", "section"));
         expect_refused(D "what is this\n" A, SAYS(":3:", "what is this"));
 }
@@ -123,8 +125,9 @@ Test(bad_input, configuration) {
 Test(bad_input, no_configuration) {
         cr_expect_neq(baton(&world, "check", "-c", file("absent.conf")), 0);
         cr_expect(strstr(world.output, "absent.conf"), "%s", world.output);
-        cr_expect_neq(world_run(&world, "batond", "-c", file("absent.conf"), "--state", world.state, "--runtime",
-                                world.runtime, NULL), 0);
+        cr_expect_neq(world_run(&world, "batond", "-c", file("absent.conf"), "--state", world.state,
+                                "--runtime", world.runtime, NULL),
+                      0);
         cr_expect(strstr(world.output, "absent.conf"), "%s", world.output);
 }
 
@@ -136,7 +139,8 @@ Test(bad_input, a_source_that_is_no_database) {
 Test(bad_input, a_source_without_the_table_or_its_columns) {
         database_run(&world, file("a.db"), "CREATE TABLE other(x)");
         expect_check_says(D A, SAYS("a.db", "outbox"));
-        database_run(&world, file("a.db"), "CREATE TABLE outbox(seq INTEGER PRIMARY KEY, key, type, at, body)");
+        database_run(&world, file("a.db"),
+                     "CREATE TABLE outbox(seq INTEGER PRIMARY KEY, key, type, at, body)");
         expect_check_says(D A, SAYS("a.db", "payload"));
 }
 
@@ -152,7 +156,8 @@ Test(bad_input, a_seq_that_is_no_integer_primary_key) {
 }
 
 Test(bad_input, delete_without_autoincrement) {
-        database_run(&world, file("a.db"), "CREATE TABLE outbox(seq INTEGER PRIMARY KEY, key, type, at, payload)");
+        database_run(&world, file("a.db"),
+                     "CREATE TABLE outbox(seq INTEGER PRIMARY KEY, key, type, at, payload)");
         expect_check_says(D "[source a]\nurl = sqlite:%D/a.db?clean-up=delete\nto = d\n",
                           SAYS("delete", "AUTOINCREMENT"));
 }
@@ -177,7 +182,7 @@ Test(bad_input, a_directory_that_is_absent_or_closed) {
         expect_check_says("[destination d]\nurl = sqlite:%D/absent/d.db\n" A, SAYS("absent"));
         expect_check_says("[destination d]\nurl = file:%D/absent/out\n" A, SAYS("absent"));
         if (geteuid() == 0)
-                return;                /* root is kept out by nothing; the rest needs another user */
+                return; /* root is kept out by nothing; the rest needs another user */
         world_shell(&world, "mkdir closed && chmod 0 closed");
         expect_check_says("[destination d]\nurl = sqlite:%D/closed/d.db\n" A, SAYS("closed", "ermission"));
 }
@@ -203,7 +208,8 @@ Test(bad_input, a_directory_without_permission) {
                 cr_skip("runs as root only; the test above covers another user");
         world_outbox(&world, "a");
         world_config(&world, "[destination d]\nurl = sqlite:%D/closed/d.db\n" A);
-        world_shell(&world, "mkdir closed && chmod 0700 closed && chmod 0777 . && chmod 0666 a.db baton.conf");
+        world_shell(&world,
+                    "mkdir closed && chmod 0700 closed && chmod 0777 . && chmod 0666 a.db baton.conf");
         as_nobody(&code);
         if (code == 99 || code == 127)
                 cr_skip("cannot become another user here");
@@ -219,8 +225,10 @@ Test(bad_input, a_bad_source_stops_its_session_alone) {
         world_start(&world);
         outbox_fill(&world, "a", 100);
         wait_all_moved(&world);
-        WAIT_UNTIL(&world, session_is(&world, "b", SESSION_STOPPED) && session_is(&world, "c", SESSION_STOPPED));
-        cr_expect(strstr(session_reason(&world, "b"), "INTEGER PRIMARY KEY"), "%s", session_reason(&world, "b"));
+        WAIT_UNTIL(&world,
+                   session_is(&world, "b", SESSION_STOPPED) && session_is(&world, "c", SESSION_STOPPED));
+        cr_expect(strstr(session_reason(&world, "b"), "INTEGER PRIMARY KEY"), "%s",
+                  session_reason(&world, "b"));
         cr_expect(strstr(session_reason(&world, "c"), "database"), "%s", session_reason(&world, "c"));
         cr_expect_eq(baton(&world, "status"), 4, "%s", world.output);
         check_final(&world);
@@ -242,7 +250,8 @@ Test(bad_input, a_segment_of_another_layout_or_damaged_is_refused_by_readers) {
 
         /* The layout number stands behind the magic. */
         (void) snprintf(command, sizeof(command),
-                        "printf '\\143' | dd of='%s/segment' bs=1 seek=8 conv=notrunc status=none", world.runtime);
+                        "printf '\\143' | dd of='%s/segment' bs=1 seek=8 conv=notrunc status=none",
+                        world.runtime);
         world_shell(&world, command);
         cr_expect_neq(baton(&world, "status"), 0);
         cr_expect(strstr(world.output, "another version"), "%s", world.output);

@@ -47,15 +47,16 @@ static void move_to_sqlite(const char *create_events) {
         char sql[2048];
 
         (void) snprintf(destination, sizeof(destination), "sqlite:%s", file("d.db"));
-        (void) snprintf(sql, sizeof(sql),
-                        "%s;"
-                        "CREATE TABLE baton_checkpoint(session TEXT PRIMARY KEY, position, event_count, parked_count,"
-                        " digest_sum);"
-                        "CREATE TABLE baton_parked(session, position, key, type, at, payload, reason);"
-                        "ATTACH '%s' AS s;"
-                        "INSERT INTO baton_events SELECT 'a', seq, key, type, at, payload FROM s.outbox ORDER BY seq;"
-                        "INSERT INTO baton_checkpoint VALUES ('a', " EVENTS ", " EVENTS ", 0, 0)",
-                        create_events, world.outboxes[0].file);
+        (void) snprintf(
+                sql, sizeof(sql),
+                "%s;"
+                "CREATE TABLE baton_checkpoint(session TEXT PRIMARY KEY, position, event_count, parked_count,"
+                " digest_sum);"
+                "CREATE TABLE baton_parked(session, position, key, type, at, payload, reason);"
+                "ATTACH '%s' AS s;"
+                "INSERT INTO baton_events SELECT 'a', seq, key, type, at, payload FROM s.outbox ORDER BY seq;"
+                "INSERT INTO baton_checkpoint VALUES ('a', " EVENTS ", " EVENTS ", 0, 0)",
+                create_events, world.outboxes[0].file);
         database_run(&world, file("d.db"), sql);
 }
 
@@ -73,8 +74,9 @@ static void set_digest_sum(void) {
 }
 
 static void move_well(void) {
-        move_to_sqlite("CREATE TABLE baton_events(session TEXT NOT NULL, position INTEGER NOT NULL, key, type, at,"
-                       " payload, PRIMARY KEY (session, position)) WITHOUT ROWID");
+        move_to_sqlite(
+                "CREATE TABLE baton_events(session TEXT NOT NULL, position INTEGER NOT NULL, key, type, at,"
+                " payload, PRIMARY KEY (session, position)) WITHOUT ROWID");
         set_digest_sum();
 }
 
@@ -216,8 +218,9 @@ Test(checker, finds_an_event_both_moved_and_parked) {
 
 Test(checker, takes_the_ledger_where_the_source_was_cleaned) {
         move_well();
-        database_run(&world, file("a.db"), "CREATE TABLE ledger AS SELECT * FROM outbox;"
-                                           "DELETE FROM outbox WHERE seq < 40");
+        database_run(&world, file("a.db"),
+                     "CREATE TABLE ledger AS SELECT * FROM outbox;"
+                     "DELETE FROM outbox WHERE seq < 40");
         expect_wrong("--final", "unexpected 39");
         world.outboxes[0].has_ledger = true;
         expect_good("--final");
@@ -299,7 +302,8 @@ Test(checker, lines_find_a_torn_end) {
         char command[WORLD_PATH_BYTES * 3];
 
         move_to_lines();
-        (void) snprintf(command, sizeof(command), "printf '{\"session\":\"a\"' >>'%s/a.jsonl'", file("lines"));
+        (void) snprintf(command, sizeof(command), "printf '{\"session\":\"a\"' >>'%s/a.jsonl'",
+                        file("lines"));
         cr_assert_eq(system(command), 0);
         expect_good("--live");
         expect_wrong("--final", "torn");
@@ -309,6 +313,9 @@ Test(checker, lines_find_a_torn_end) {
 
 Test(checker, refuses_what_it_cannot_judge) {
         cr_expect_eq(world_run(&world, "baton-checker", NULL), 2);
-        cr_expect_eq(world_run(&world, "baton-checker", "--destination", "ftp:x", "--source", "a=b", NULL), 2);
-        cr_expect_eq(world_run(&world, "baton-checker", "--destination", "sqlite:/x", "--source", "nonsense", NULL), 2);
+        cr_expect_eq(world_run(&world, "baton-checker", "--destination", "ftp:x", "--source", "a=b", NULL),
+                     2);
+        cr_expect_eq(world_run(&world, "baton-checker", "--destination", "sqlite:/x", "--source", "nonsense",
+                               NULL),
+                     2);
 }

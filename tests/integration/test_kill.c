@@ -71,7 +71,8 @@ Test(kill, at_rest) {
         start_with_backlog(2, 100);
         wait_workers(2);
         wait_all_moved(&world);
-        WAIT_UNTIL(&world, session_owner(&world, "a") != session_owner(&world, "b") && all_owned_by_live(&world));
+        WAIT_UNTIL(&world,
+                   session_owner(&world, "a") != session_owner(&world, "b") && all_owned_by_live(&world));
         pid_t victim = session_owner(&world, "a");
         uint64_t epoch = session_epoch(&world, "a");
 
@@ -80,7 +81,7 @@ Test(kill, at_rest) {
         cr_expect_gt(session_epoch(&world, "a"), epoch, "each change of owner raises the epoch");
         outbox_fill(&world, "a", 200);
         outbox_fill(&world, "b", 200);
-        wait_workers(2);               /* the supervisor starts another */
+        wait_workers(2); /* the supervisor starts another */
         finish();
 }
 
@@ -119,8 +120,7 @@ Test(kill, all_workers_at_once) {
         start_with_backlog(3, 10000);
         wait_workers(3);
         for (unsigned round = 0; round < 2; round++) {
-                WAIT_UNTIL(&world, any_in_transaction(&world) != 0 ||
-                                           session_position(&world, "a") >= 10000);
+                WAIT_UNTIL(&world, any_in_transaction(&world) != 0 || session_position(&world, "a") >= 10000);
                 count = live_workers(&world, "d", pids, ELEMENTSOF(pids));
                 cr_assert_gt(count, 0);
                 for (uint32_t i = 0; i < count; i++)
@@ -136,7 +136,7 @@ Test(kill, victim_and_watcher_together) {
                 wait_workers(3);
                 pid_t victim = session_owner(&world, round % 2 ? "a" : "b");
                 pid_t watcher = worker_of(&world, "d", 0) == victim ? worker_of(&world, "d", 1)
-                                                                   : worker_of(&world, "d", 0);
+                                                                    : worker_of(&world, "d", 0);
 
                 cr_assert(victim > 0 && watcher > 0 && victim != watcher);
                 /* Stopped, the watcher has not heard of the death when it dies itself. */
@@ -207,8 +207,9 @@ static void random_harm(unsigned *seed) {
 Test(kill, twenty_times_at_random) {
         const char *told = getenv("BATON_TEST_SEED");
         unsigned seed = told ? (unsigned) strtoul(told, NULL, 10) : (unsigned) clock_usec();
-        struct writer_options options = { .events = 12000, .per_second = 8000, .rolls_back = true,
-                                          .leaves_gaps = true };
+        struct writer_options options = {
+                .events = 12000, .per_second = 8000, .rolls_back = true, .leaves_gaps = true
+        };
         pid_t writers[2];
 
         fprintf(stderr, "BATON_TEST_SEED=%u\n", seed);

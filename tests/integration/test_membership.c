@@ -26,8 +26,11 @@ static void start_with(unsigned workers, const char *const *sources) {
 
 /* A pace at which a test of half a second sees the change in the midst of movement. */
 static pid_t write_some(const char *source, uint64_t events) {
-        struct writer_options options = { .source = source, .events = events, .per_second = 6000,
-                                          .rolls_back = true, .leaves_gaps = true };
+        struct writer_options options = { .source = source,
+                                          .events = events,
+                                          .per_second = 6000,
+                                          .rolls_back = true,
+                                          .leaves_gaps = true };
 
         return writer_start(&world, &options);
 }

@@ -39,7 +39,8 @@ static void move_some(uint64_t events) {
 
 static void expect_stopped(const char *words) {
         WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));
-        cr_expect(strstr(session_reason(&world, "a"), words), "says \"%s\": %s", words, session_reason(&world, "a"));
+        cr_expect(strstr(session_reason(&world, "a"), words), "says \"%s\": %s", words,
+                  session_reason(&world, "a"));
         cr_expect_eq(baton(&world, "status"), 4, "a stopped session wants attention: %s", world.output);
         cr_expect(strstr(world.output, "stopped"), "%s", world.output);
 }
@@ -65,7 +66,8 @@ Test(source, absent_and_then_there) {
 Test(source, in_a_directory_that_comes_later) {
         world_outbox(&world, "a");
         world_shell(&world, "mkdir sub && mv a.db sub/a.db && mv sub later");
-        world_config(&world, "[destination d]\nurl = sqlite:%D/d.db\n[source a]\nurl = sqlite:%D/sub/a.db\nto = d\n");
+        world_config(&world,
+                     "[destination d]\nurl = sqlite:%D/d.db\n[source a]\nurl = sqlite:%D/sub/a.db\nto = d\n");
         world_start(&world);
         WAIT_UNTIL(&world, session_is(&world, "a", SESSION_WAITING));
         world_shell(&world, "mv later sub");
@@ -79,9 +81,11 @@ Test(source, replaced_by_another_file) {
         start_one();
         move_some(300);
         cr_assert_eq(baton(&world, "outbox", "create", file("new.db")), 0);
-        database_run(&world, file("new.db"), "INSERT INTO outbox(key, type, at, payload) VALUES ('x', 'y', 'z', '1')");
-        world_shell(&world, "mv a.db old.db; mv -f a.db-wal old.db-wal; mv -f a.db-shm old.db-shm; mv new.db a.db;"
-                  " mv -f new.db-wal a.db-wal; true");
+        database_run(&world, file("new.db"),
+                     "INSERT INTO outbox(key, type, at, payload) VALUES ('x', 'y', 'z', '1')");
+        world_shell(&world,
+                    "mv a.db old.db; mv -f a.db-wal old.db-wal; mv -f a.db-shm old.db-shm; mv new.db a.db;"
+                    " mv -f new.db-wal a.db-wal; true");
         expect_stopped("replaced");
         /* The right one comes back, and the session goes on by itself; of the other nothing was moved. */
         world_shell(&world, "rm -f a.db a.db-wal a.db-shm; mv old.db a.db; mv -f old.db-wal a.db-wal; true");
@@ -105,8 +109,9 @@ Test(source, restored_from_a_backup_by_sqlite) {
         move_some(200);
         database_run(&world, file("a.db"), "VACUUM INTO 'backup.db'");
         move_some(100);
-        database_run(&world, file("backup.db"), "CREATE TABLE ledger(seq INTEGER PRIMARY KEY, key, type, at, payload);"
-                                                "ATTACH 'a.db' AS a; INSERT INTO ledger SELECT * FROM a.outbox");
+        database_run(&world, file("backup.db"),
+                     "CREATE TABLE ledger(seq INTEGER PRIMARY KEY, key, type, at, payload);"
+                     "ATTACH 'a.db' AS a; INSERT INTO ledger SELECT * FROM a.outbox");
         database_restore(&world, file("a.db"), file("backup.db"));
         expect_restored_is_noticed();
 }
@@ -116,8 +121,9 @@ Test(source, restored_from_a_backup_by_copying_into_the_same_file) {
         move_some(200);
         database_run(&world, file("a.db"), "VACUUM INTO 'backup.db'");
         move_some(100);
-        database_run(&world, file("backup.db"), "CREATE TABLE ledger(seq INTEGER PRIMARY KEY, key, type, at, payload);"
-                                                "ATTACH 'a.db' AS a; INSERT INTO ledger SELECT * FROM a.outbox");
+        database_run(&world, file("backup.db"),
+                     "CREATE TABLE ledger(seq INTEGER PRIMARY KEY, key, type, at, payload);"
+                     "ATTACH 'a.db' AS a; INSERT INTO ledger SELECT * FROM a.outbox");
         /* As the manual says: the old WAL must not be applied to the restored file. */
         world_shell(&world, "cat backup.db >a.db && rm -f a.db-wal a.db-shm");
         expect_restored_is_noticed();
@@ -139,21 +145,24 @@ Test(source, emptied_and_adopted) {
 
 Test(source, an_emptied_outbox_that_starts_again_at_1_is_not_mistaken) {
         world_outbox(&world, "a");
-        database_run(&world, file("a.db"), "DROP TABLE outbox; CREATE TABLE outbox(seq INTEGER PRIMARY KEY,"
-                                           " key, type, at, payload)");
+        database_run(&world, file("a.db"),
+                     "DROP TABLE outbox; CREATE TABLE outbox(seq INTEGER PRIMARY KEY,"
+                     " key, type, at, payload)");
         world_config_standard(&world, 1, NULL);
         world_start(&world);
         move_some(5);
-        database_run(&world, file("a.db"), "CREATE TABLE ledger AS SELECT * FROM outbox; DELETE FROM outbox;"
-                                           "INSERT INTO outbox(key, type, at, payload) VALUES ('n', 'n', 'n', 'n')");
+        database_run(&world, file("a.db"),
+                     "CREATE TABLE ledger AS SELECT * FROM outbox; DELETE FROM outbox;"
+                     "INSERT INTO outbox(key, type, at, payload) VALUES ('n', 'n', 'n', 'n')");
         expect_stopped("baton adopt a");
         world.outboxes[0].has_ledger = true;
-        check_final(&world);           /* what was moved stands, nothing of the new row does */
+        check_final(&world); /* what was moved stands, nothing of the new row does */
 }
 
 static void write_and_check(bool normal, const char *journal_mode) {
-        struct writer_options options = { .source = "a", .events = 4000, .normal = normal, .rolls_back = true,
-                                          .leaves_gaps = true };
+        struct writer_options options = {
+                .source = "a", .events = 4000, .normal = normal, .rolls_back = true, .leaves_gaps = true
+        };
 
         world_outbox(&world, "a");
         database_run(&world, file("a.db"), journal_mode);
@@ -186,8 +195,9 @@ Test(source, a_writer_with_a_rollback_journal) {
         database_run(&world, file("a.db"), "PRAGMA journal_mode = DELETE");
         world_start(&world);
         for (unsigned i = 0; i < 20; i++)
-                database_run(&world, file("a.db"),
-                             "INSERT INTO outbox(key, type, at, payload) VALUES ('k', 't', 'x', '1'), ('k', 't', 'x', '2')");
+                database_run(
+                        &world, file("a.db"),
+                        "INSERT INTO outbox(key, type, at, payload) VALUES ('k', 't', 'x', '1'), ('k', 't', 'x', '2')");
         wait_all_moved(&world);
         check_final(&world);
         cr_expect_str_eq(database_text(&world, file("a.db"), "PRAGMA journal_mode"), "delete",
@@ -201,13 +211,16 @@ static void start_cleaned(const char *option) {
         world_outbox_cleaned(&world, "a");
         (void) snprintf(text, sizeof(text),
                         "[destination d]\nurl = sqlite:%%D/d.db\nworkers = 2\nbatch-rows = 200\n"
-                        "[source a]\nurl = sqlite:%%D/a.db?clean-up=%s\nto = d\n", option);
+                        "[source a]\nurl = sqlite:%%D/a.db?clean-up=%s\nto = d\n",
+                        option);
         world_config(&world, text);
         world_start(&world);
 }
 
 Test(source, cleaned_by_delete_while_workers_die) {
-        struct writer_options options = { .source = "a", .events = 4000, .per_second = 5000, .rolls_back = true };
+        struct writer_options options = {
+                .source = "a", .events = 4000, .per_second = 5000, .rolls_back = true
+        };
 
         start_cleaned("delete");
         pid_t writer = writer_start(&world, &options);
@@ -241,8 +254,9 @@ Test(source, cleaned_by_mark) {
 Test(source, the_application_can_change_its_schema_and_vacuum) {
         start_one();
         move_some(200);
-        database_run(&world, file("a.db"), "CREATE TABLE other(x); INSERT INTO other VALUES (1); VACUUM;"
-                                           "PRAGMA wal_checkpoint(TRUNCATE)");
+        database_run(&world, file("a.db"),
+                     "CREATE TABLE other(x); INSERT INTO other VALUES (1); VACUUM;"
+                     "PRAGMA wal_checkpoint(TRUNCATE)");
         move_some(200);
         database_run(&world, file("a.db"), "ALTER TABLE outbox ADD COLUMN extra");
         move_some(200);

@@ -32,10 +32,11 @@ static void start_two(const char *baton_lines) {
 
         world_outbox(&world, "a");
         world_outbox(&world, "b");
-        (void) snprintf(text, sizeof(text),
-                        "[baton]\nadopt-timeout = 5s\n%s\n[destination d]\nurl = sqlite:%%D/d.db\nworkers = 2\n"
-                        "[source a]\nurl = sqlite:%%D/a.db\nto = d\n[source b]\nurl = sqlite:%%D/b.db\nto = d\n",
-                        baton_lines);
+        (void) snprintf(
+                text, sizeof(text),
+                "[baton]\nadopt-timeout = 5s\n%s\n[destination d]\nurl = sqlite:%%D/d.db\nworkers = 2\n"
+                "[source a]\nurl = sqlite:%%D/a.db\nto = d\n[source b]\nurl = sqlite:%%D/b.db\nto = d\n",
+                baton_lines);
         world_config(&world, text);
         world_start(&world);
         wait_workers(2);
@@ -148,7 +149,8 @@ Test(supervisor, starts_again_after_a_reboot_which_empties_the_runtime_directory
         outbox_fill(&world, "a", 500);
         world_start(&world);
         wait_workers(2);
-        cr_expect_gt(session_epoch(&world, "a") >> 32, epoch >> 32, "epochs of a new segment are above all before");
+        cr_expect_gt(session_epoch(&world, "a") >> 32, epoch >> 32,
+                     "epochs of a new segment are above all before");
         finish();
 }
 
@@ -172,11 +174,13 @@ Test(supervisor, a_second_one_is_refused_with_the_pid_of_the_first) {
         start_two("");
         (void) snprintf(pid_text, sizeof(pid_text), "%d", (int) world.batond);
         cr_expect_neq(world_run(&world, "batond", "-c", world.config, "--state", world.state, "--runtime",
-                                world.runtime, NULL), 0);
+                                world.runtime, NULL),
+                      0);
         cr_expect(strstr(world.output, pid_text), "names the first, %s: %s", pid_text, world.output);
         /* Another runtime directory makes no difference: the state is what must not be shared. */
         cr_expect_neq(world_run(&world, "batond", "-c", world.config, "--state", world.state, "--runtime",
-                                world_path(&world, "other"), NULL), 0);
+                                world_path(&world, "other"), NULL),
+                      0);
         cr_expect(strstr(world.output, pid_text), "%s", world.output);
         outbox_fill(&world, "a", 100);
         finish();
@@ -198,8 +202,9 @@ Test(supervisor, terminated_it_drains_and_exits_0) {
 
 Test(supervisor, workers_without_one_leave_after_adopt_timeout) {
         start_two("");
-        world_config(&world, "[baton]\nadopt-timeout = 1s\n[destination d]\nurl = sqlite:%D/d.db\nworkers = 2\n"
-                             "[source a]\nurl = sqlite:%D/a.db\nto = d\n[source b]\nurl = sqlite:%D/b.db\nto = d\n");
+        world_config(&world,
+                     "[baton]\nadopt-timeout = 1s\n[destination d]\nurl = sqlite:%D/d.db\nworkers = 2\n"
+                     "[source a]\nurl = sqlite:%D/a.db\nto = d\n[source b]\nurl = sqlite:%D/b.db\nto = d\n");
         cr_assert_eq(baton(&world, "reload"), 0, "%s", world.output);
         WAIT_UNTIL(&world, world.segment->header->adopt_timeout_usec == USEC_PER_SEC);
         outbox_fill(&world, "a", 200);
@@ -294,8 +299,9 @@ Test(supervisor, reload_adds_and_removes_sources) {
         /* b goes; what it had is kept, what comes after is not moved. */
         world.outbox_count = 1;
         strcpy(world.outboxes[1].name, "c");
-        world_config(&world, "[baton]\nadopt-timeout = 5s\n[destination d]\nurl = sqlite:%D/d.db\nworkers = 2\n"
-                             "[source a]\nurl = sqlite:%D/a.db\nto = d\n[source c]\nurl = sqlite:%D/c.db\nto = d\n");
+        world_config(&world,
+                     "[baton]\nadopt-timeout = 5s\n[destination d]\nurl = sqlite:%D/d.db\nworkers = 2\n"
+                     "[source a]\nurl = sqlite:%D/a.db\nto = d\n[source c]\nurl = sqlite:%D/c.db\nto = d\n");
         reload();
         WAIT_UNTIL(&world, session_slot(&world, "b") == LAYOUT_NONE);
         outbox_fill(&world, "a", 500);

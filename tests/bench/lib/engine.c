@@ -2,9 +2,9 @@
 /* Plain SQLite, as fast as a program of thirty lines can be that commits as often as Baton does.
  * Must not touch: Baton. */
 #include <fcntl.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -51,10 +51,13 @@ static void run_select(const struct engine_job *job) {
         int moved;
 
         execute(database, attach);
-        move = prepare(database, "INSERT INTO baton_events SELECT 'a', seq, key, type, at, payload FROM s.outbox"
-                                 " WHERE seq > ? ORDER BY seq LIMIT ?");
-        position = prepare(database, "UPDATE position SET p = (SELECT max(position) FROM baton_events WHERE session = 'a')"
-                                     " RETURNING p");
+        move = prepare(database,
+                       "INSERT INTO baton_events SELECT 'a', seq, key, type, at, payload FROM s.outbox"
+                       " WHERE seq > ? ORDER BY seq LIMIT ?");
+        position =
+                prepare(database,
+                        "UPDATE position SET p = (SELECT max(position) FROM baton_events WHERE session = 'a')"
+                        " RETURNING p");
         do {
                 execute(database, "BEGIN IMMEDIATE");
                 (void) sqlite3_bind_int64(move, 1, (int64_t) last);
@@ -94,7 +97,8 @@ static void run_prepared(const struct engine_job *job) {
         uint64_t last = 0, moved;
 
         must(source, sqlite3_open_v2(job->source, &source, SQLITE_OPEN_READONLY, NULL), job->source);
-        read = prepare(source, "SELECT seq, key, type, at, payload FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?");
+        read = prepare(source,
+                       "SELECT seq, key, type, at, payload FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?");
         write = prepare(database, "INSERT INTO baton_events VALUES ('a', ?, ?, ?, ?, ?)");
         position = prepare(database, "UPDATE position SET p = ?");
         do {

@@ -7,10 +7,10 @@
 #include <stdint.h>
 
 struct engine_job {
-        const char *source, *destination;  /* files; the destination is made anew */
-        const char *schema;                /* SQL that makes the destination's tables, as Baton's does */
+        const char *source, *destination; /* files; the destination is made anew */
+        const char *schema;               /* SQL that makes the destination's tables, as Baton's does */
         uint64_t rows_per_transaction;
-        bool prepared;                     /* row by row; else INSERT … SELECT */
+        bool prepared; /* row by row; else INSERT … SELECT */
 };
 
 /* Runs all jobs at the same time; returns the seconds until the last is done. < 0: failed. */

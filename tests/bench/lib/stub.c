@@ -68,7 +68,7 @@ static void *takeover_main(void *argument) {
         struct takeover_result result;
 
         (void) thread_fifo();
-        record->takeover_is_fifo = 1;  /* here: the thread stands at its wait */
+        record->takeover_is_fifo = 1; /* here: the thread stands at its wait */
         for (;;) {
                 int news = life_wait(self->segment, self->ref, &watch, clock_usec() + USEC_PER_SEC);
 
@@ -94,13 +94,16 @@ _noreturn_ static void write_without_end(const char *file) {
 
         if (sqlite3_open(file, &database) != SQLITE_OK)
                 _exit(4);
-        (void) sqlite3_exec(database, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                                      "CREATE TABLE events(position INTEGER PRIMARY KEY, payload)", NULL, NULL, NULL);
+        (void) sqlite3_exec(database,
+                            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                            "CREATE TABLE events(position INTEGER PRIMARY KEY, payload)",
+                            NULL, NULL, NULL);
         for (;;)
-                (void) sqlite3_exec(database,
-                                    "BEGIN IMMEDIATE; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
-                                    " WHERE i < 50) INSERT INTO events(payload) SELECT zeroblob(256) FROM n; COMMIT",
-                                    NULL, NULL, NULL);
+                (void) sqlite3_exec(
+                        database,
+                        "BEGIN IMMEDIATE; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+                        " WHERE i < 50) INSERT INTO events(payload) SELECT zeroblob(256) FROM n; COMMIT",
+                        NULL, NULL, NULL);
 }
 
 _noreturn_ static void stub_main(const struct stub_pool *pool) {
@@ -128,7 +131,9 @@ _noreturn_ static void stub_main(const struct stub_pool *pool) {
 void stub_pool_begin(struct stub_pool *pool, uint32_t session_count, unsigned ballast_mib) {
         static const uint8_t instance[LAYOUT_INSTANCE_BYTES] = { 1 };
         struct segment_geometry geometry = { .worker_count = 64, .slot_count = MAX_OF(session_count, 16u) };
-        struct pool_settings settings = { .state = POOL_ACTIVE, .workers_wanted = 2, .name = "d", .url = "sqlite:/d" };
+        struct pool_settings settings = {
+                .state = POOL_ACTIVE, .workers_wanted = 2, .name = "d", .url = "sqlite:/d"
+        };
         struct failure failure = {};
 
         *pool = (struct stub_pool){ .session_count = session_count, .ballast_mib = ballast_mib };
@@ -167,7 +172,8 @@ static uint64_t ref_of(struct stub_pool *pool, pid_t pid) {
                         struct layout_worker *record = &pool->segment->workers[i];
                         uint64_t life = record->life;
 
-                        if ((life & 0xff) == LIFE_LIVE && (pid_t) record->pid == pid && record->takeover_is_fifo)
+                        if ((life & 0xff) == LIFE_LIVE && (pid_t) record->pid == pid &&
+                            record->takeover_is_fifo)
                                 return worker_ref(i, life >> 8);
                 }
                 (void) usleep(200);
@@ -183,7 +189,7 @@ struct stub stub_start(struct stub_pool *pool) {
         if (stub.pid == 0)
                 stub_main(pool);
         stub.ref = ref_of(pool, stub.pid);
-        (void) usleep(1000);           /* into its futex */
+        (void) usleep(1000); /* into its futex */
         return stub;
 }
 
@@ -215,7 +221,7 @@ void stub_assign(struct stub_pool *pool, struct stub owner, struct stub heir) {
         for (uint32_t i = 0; i < pool->session_count; i++)
                 slot_assign(pool->segment, i, owner.ref, heir.ref);
         (void) wait_owned(pool, owner.ref);
-        (void) usleep(3000);           /* its mover is at work */
+        (void) usleep(3000); /* its mover is at work */
 }
 
 double stub_kill(struct stub_pool *pool, struct stub victim, struct stub heir, int signal_number) {
@@ -245,7 +251,8 @@ static void *bare_waiter(void *argument) {
 }
 
 double bare_wake(unsigned ballast_mib, int signal_number) {
-        struct bare *bare = mmap(NULL, sizeof(*bare), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        struct bare *bare = mmap(NULL, sizeof(*bare), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                                 0);
         pthread_mutexattr_t attributes;
         uint64_t killed_usec;
         pthread_t waiter;

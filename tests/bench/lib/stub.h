@@ -13,7 +13,7 @@ struct stub_pool {
         struct segment *segment;
         uint32_t session_count;
         unsigned ballast_mib;
-        unsigned number;               /* of the next stub's database */
+        unsigned number; /* of the next stub's database */
 };
 
 struct stub {

@@ -21,7 +21,8 @@ static int run_checker(struct world *world, const char *destination, const char 
                 argv[count++] = words[word++];
                 if (outbox->has_ledger) {
                         argv[count++] = "--ledger";
-                        (void) snprintf(words[word], sizeof(words[0]), "%s=%s:ledger", outbox->name, outbox->file);
+                        (void) snprintf(words[word], sizeof(words[0]), "%s=%s:ledger", outbox->name,
+                                        outbox->file);
                         argv[count++] = words[word++];
                 }
         }

@@ -111,8 +111,9 @@ static void insert_event(struct writer *writer, uint64_t seq) {
 
         (void) snprintf(key, sizeof(key), "%s-%" PRIu64, writer->outbox->name, seq % 97);
         clock_format((1767225600ULL + seq) * USEC_PER_SEC, at, sizeof(at));
-        used = (size_t) snprintf(payload, sizeof(payload), "{\"source\":\"%s\",\"seq\":%" PRIu64 ",\"data\":\"",
-                                 writer->outbox->name, seq);
+        used = (size_t) snprintf(payload, sizeof(payload),
+                                 "{\"source\":\"%s\",\"seq\":%" PRIu64 ",\"data\":\"", writer->outbox->name,
+                                 seq);
         while (used + 2 < want && used + 3 < sizeof(payload))
                 payload[used++] = "0123456789abcdef"[next_random(&random) >> 60];
         memcpy(payload + used, "\"}", 3);
@@ -180,19 +181,23 @@ static uint64_t last_seq(sqlite3 *database) {
 }
 
 _noreturn_ static void writer_main(const struct writer_options *options, const struct world_outbox *outbox) {
-        struct writer writer = { .options = options, .outbox = outbox, .database = open_database(outbox->file) };
+        struct writer writer = { .options = options,
+                                 .outbox = outbox,
+                                 .database = open_database(outbox->file) };
         uint64_t began_usec = clock_usec();
 
         execute(writer.database, "PRAGMA journal_mode = WAL");
-        execute(writer.database, options->normal ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL");
+        execute(writer.database,
+                options->normal ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL");
         if (outbox->has_ledger)
                 execute(writer.database, "CREATE TABLE IF NOT EXISTS ledger"
                                          "(seq INTEGER PRIMARY KEY, key, type, at, payload)");
         writer.insert = prepare(writer.database,
                                 "INSERT INTO outbox(seq, key, type, at, payload) VALUES (?, ?, ?, ?, ?)");
         if (outbox->has_ledger)
-                writer.ledger = prepare(writer.database, "INSERT INTO ledger SELECT seq, key, type, at, payload"
-                                                         " FROM outbox WHERE seq = ?");
+                writer.ledger = prepare(writer.database,
+                                        "INSERT INTO ledger SELECT seq, key, type, at, payload"
+                                        " FROM outbox WHERE seq = ?");
         writer.seq = last_seq(writer.database);
         writer.random = writer.seq * 2 + (uint64_t) outbox->name[0] + 1;
         while (writer.committed < options->events) {
@@ -262,7 +267,8 @@ static void database_child(const struct world *world, const char *file, const ch
                         child_failed(database, sql);
                 while ((r = sqlite3_step(row)) == SQLITE_ROW)
                         if (shared[0] == '\0' && sqlite3_column_text(row, 0))
-                                (void) snprintf(shared, TEXT_BYTES, "%s", (const char *) sqlite3_column_text(row, 0));
+                                (void) snprintf(shared, TEXT_BYTES, "%s",
+                                                (const char *) sqlite3_column_text(row, 0));
                 if (r != SQLITE_DONE)
                         child_failed(database, sql);
                 (void) sqlite3_finalize(row);
@@ -321,7 +327,8 @@ _noreturn_ static void restore_child(const char *file, const char *from) {
         sqlite3 *to = open_database(file), *source = open_database(from);
         sqlite3_backup *backup = sqlite3_backup_init(to, "main", source, "main");
 
-        if (!backup || sqlite3_backup_step(backup, -1) != SQLITE_DONE || sqlite3_backup_finish(backup) != SQLITE_OK)
+        if (!backup || sqlite3_backup_step(backup, -1) != SQLITE_DONE ||
+            sqlite3_backup_finish(backup) != SQLITE_OK)
                 child_failed(to, "restore");
         (void) sqlite3_close(source);
         (void) sqlite3_close(to);

@@ -12,25 +12,25 @@
 #include "tests/integration/lib/world.h"
 
 struct writer_options {
-        const char *source;            /* an outbox of the world */
-        uint64_t events;               /* stops when so many are committed */
-        unsigned per_second;           /* 0: as fast as it can */
-        bool normal;                   /* synchronous=NORMAL; else FULL */
-        unsigned transaction_events;   /* most in one transaction; 0: 20 */
-        bool rolls_back;               /* every seventh transaction */
-        bool leaves_gaps;              /* now and then a seq is skipped */
-        bool mixes_classes;            /* all storage classes, empty and large values */
-        unsigned payload_bytes;        /* 0: 120 */
+        const char *source;          /* an outbox of the world */
+        uint64_t events;             /* stops when so many are committed */
+        unsigned per_second;         /* 0: as fast as it can */
+        bool normal;                 /* synchronous=NORMAL; else FULL */
+        unsigned transaction_events; /* most in one transaction; 0: 20 */
+        bool rolls_back;             /* every seventh transaction */
+        bool leaves_gaps;            /* now and then a seq is skipped */
+        bool mixes_classes;          /* all storage classes, empty and large values */
+        unsigned payload_bytes;      /* 0: 120 */
 };
 
 /* In a process of its own. The writer dies with its parent. */
 pid_t writer_start(struct world *world, const struct writer_options *options);
-void writer_wait(struct world *world, pid_t writer);   /* fails the test if it failed */
+void writer_wait(struct world *world, pid_t writer); /* fails the test if it failed */
 
 /* The same, at once and in one transaction of this process (through a child: SQLite and fork). */
 void outbox_fill(struct world *world, const char *source, uint64_t events);
 void outbox_fill_options(struct world *world, const struct writer_options *options);
-uint64_t outbox_last(struct world *world, const char *source);          /* highest seq ever given, 0: none */
+uint64_t outbox_last(struct world *world, const char *source); /* highest seq ever given, 0: none */
 /* Any SQL on a database file, in a process of its own; fails the test on an error. */
 void database_run(struct world *world, const char *file, const char *sql);
 /* The first column of the first row as text, "" if none. */

@@ -54,7 +54,7 @@ int wait_exit(pid_t pid) {
                 (void) usleep(1000);
         }
         kill_and_wait(pid, SIGKILL);
-        return 254;                    /* it hung */
+        return 254; /* it hung */
 }
 
 int world_run_list(struct world *world, char **argv) {
@@ -89,7 +89,8 @@ int world_run(struct world *world, const char *program, ...) {
 }
 
 pid_t world_start_unwaited(struct world *world, const char *config) {
-        char *argv[] = { "batond", "-c", (char *) config, "--state", world->state, "--runtime", world->runtime, NULL };
+        char *argv[] = { "batond",     "-c",        (char *) config, "--state",
+                         world->state, "--runtime", world->runtime,  NULL };
         char path[WORLD_PATH_BYTES * 2];
         _cleanup_fd_ int fd = -1;
         pid_t pid;
@@ -108,8 +109,8 @@ void world_start(struct world *world) {
         assert(world->batond == 0);
         world->batond = world_start_unwaited(world, world->config);
         WAIT_UNTIL(world, !process_is_alive(world->batond) ||
-                                  (world_segment(world) && (pid_t) world->segment->header->supervisor_pid ==
-                                                                   world->batond));
+                                  (world_segment(world) &&
+                                   (pid_t) world->segment->header->supervisor_pid == world->batond));
         if (!process_is_alive(world->batond))
                 world_fail(world, "batond did not start");
 }
@@ -176,7 +177,7 @@ static bool has_argument(const char *pid_text, const char *argument) {
         fd = open(path, O_RDONLY | O_CLOEXEC);
         bytes = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
         if (bytes <= 0)
-                return false;          /* gone, or a zombie */
+                return false; /* gone, or a zombie */
         text[bytes] = '\0';
         for (const char *word = text; word < text + bytes; word += strlen(word) + 1)
                 if (strcmp(word, argument) == 0)
@@ -189,7 +190,8 @@ size_t world_processes(const struct world *world, pid_t *ret_pids, size_t count)
         size_t found = 0;
 
         for (struct dirent *entry; directory && found < count && (entry = readdir(directory));)
-                if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && has_argument(entry->d_name, world->state))
+                if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+                    has_argument(entry->d_name, world->state))
                         ret_pids[found++] = (pid_t) atoi(entry->d_name);
         if (directory)
                 (void) closedir(directory);

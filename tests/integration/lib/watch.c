@@ -41,8 +41,9 @@ uint32_t session_slot(struct world *world, const char *session) {
         if (!segment)
                 return LAYOUT_NONE;
         for (uint32_t i = 0; i < segment->slot_count && i < segment->header->slot_used; i++)
-                if (slot_read(segment, i, &view) == 0 && view.state != SLOT_FREE && !view.quarantined && view.wanted &&
-                    session_config_read(segment, i, &config) == 0 && strcmp(config.session, session) == 0)
+                if (slot_read(segment, i, &view) == 0 && view.state != SLOT_FREE && !view.quarantined &&
+                    view.wanted && session_config_read(segment, i, &config) == 0 &&
+                    strcmp(config.session, session) == 0)
                         return i;
         return LAYOUT_NONE;
 }
@@ -137,7 +138,8 @@ static const struct layout_worker *worker_of_pid(struct world *world, pid_t pid)
         struct segment *segment = world_segment(world);
 
         for (uint32_t i = 0; segment && i < segment->worker_count; i++)
-                if ((pid_t) segment->workers[i].pid == pid && is_live(&segment->workers[i], segment->workers[i].life >> 8))
+                if ((pid_t) segment->workers[i].pid == pid &&
+                    is_live(&segment->workers[i], segment->workers[i].life >> 8))
                         return &segment->workers[i];
         return NULL;
 }
@@ -190,7 +192,8 @@ static void dump_tail(const char *directory, const char *name) {
         (void) snprintf(path, sizeof(path), "%s/%s", directory, name);
         fd = open(path, O_RDONLY | O_CLOEXEC);
         end = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
-        bytes = fd >= 0 ? pread(fd, text, sizeof(text) - 1, end > (off_t) sizeof(text) ? end - (off_t) sizeof(text) + 1 : 0)
+        bytes = fd >= 0 ? pread(fd, text, sizeof(text) - 1,
+                                end > (off_t) sizeof(text) ? end - (off_t) sizeof(text) + 1 : 0)
                         : -1;
         if (bytes > 0)
                 fprintf(stderr, "---- %s (tail)\n%.*s\n", name, (int) bytes, text);

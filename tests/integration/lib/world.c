@@ -61,7 +61,8 @@ void world_begin(struct world *world) {
         make_directory(world->directory, sizeof(world->directory), base && base[0] ? base : "/tmp", "test");
         make_directory(world->runtime, sizeof(world->runtime),
                        access("/dev/shm", W_OK) == 0 ? "/dev/shm" : world->directory, "run");
-        (void) snprintf(world->state, sizeof(world->state), "%.*s/state", WORLD_PATH_BYTES - 16, world->directory);
+        (void) snprintf(world->state, sizeof(world->state), "%.*s/state", WORLD_PATH_BYTES - 16,
+                        world->directory);
         (void) snprintf(world->config, sizeof(world->config), "%.*s/baton.conf", WORLD_PATH_BYTES - 16,
                         world->directory);
         (void) mkdir(world->state, 0750);

@@ -21,7 +21,7 @@
 
 struct world_outbox {
         char name[64], file[WORLD_PATH_BYTES];
-        bool has_ledger;               /* table `ledger` beside the outbox: for sources that are cleaned */
+        bool has_ledger; /* table `ledger` beside the outbox: for sources that are cleaned */
 };
 
 struct world {
@@ -29,12 +29,12 @@ struct world {
                 config[WORLD_PATH_BYTES], bin[WORLD_PATH_BYTES];
         struct world_outbox outboxes[WORLD_OUTBOX_MAX];
         size_t outbox_count;
-        pid_t batond;                  /* 0: none that we know of */
+        pid_t batond; /* 0: none that we know of */
         unsigned batond_starts;
         struct segment *segment;
         uint64_t segment_inode;
-        char output[65536];            /* of the last command */
-        bool keeps_files;              /* $BATON_TEST_KEEP */
+        char output[65536]; /* of the last command */
+        bool keeps_files;   /* $BATON_TEST_KEEP */
 };
 
 /* What a failure does; tests set it to Criterion's, benches leave it (message, clean up, exit 1). */
@@ -58,25 +58,25 @@ void world_shell(struct world *world, const char *command);
 /* process.c: commands and daemons. */
 /* Runs BIN/program, waits; stdout and stderr are in world->output. Exit status, or 128 + signal. */
 int world_run(struct world *world, const char *program, ...) __attribute__((sentinel));
-int world_run_list(struct world *world, char **argv);  /* ends with NULL */
+int world_run_list(struct world *world, char **argv); /* ends with NULL */
 #define baton(world, ...) world_run(world, "baton", __VA_ARGS__, NULL)
-void world_start(struct world *world);                 /* batond; returns when its segment stands */
+void world_start(struct world *world); /* batond; returns when its segment stands */
 pid_t world_start_unwaited(struct world *world, const char *config);
 /* SIGTERM; returns its exit status (128 + signal), all workers are gone. */
 int world_stop(struct world *world);
-void world_kill_batond(struct world *world);           /* SIGKILL, reaped */
+void world_kill_batond(struct world *world); /* SIGKILL, reaped */
 /* Through a pidfd; returns at once, or when the process is gone. */
 void kill_process(pid_t pid, int signal_number);
 void kill_and_wait(pid_t pid, int signal_number);
 bool process_is_alive(pid_t pid);
 /* Every process with our --state directory in its command line. */
 size_t world_processes(const struct world *world, pid_t *ret_pids, size_t count);
-void world_reap(void);                                  /* children that ended (subreaper) */
-int wait_exit(pid_t pid);                               /* exit status or 128 + signal; bounded */
+void world_reap(void);    /* children that ended (subreaper) */
+int wait_exit(pid_t pid); /* exit status or 128 + signal; bounded */
 
 /* watch.c: what the segment says. All are 0, false or "" where there is none. */
 struct segment *world_segment(struct world *world);
-uint32_t session_slot(struct world *world, const char *session);       /* LAYOUT_NONE */
+uint32_t session_slot(struct world *world, const char *session); /* LAYOUT_NONE */
 bool session_status(struct world *world, const char *session, struct session_status *ret_status);
 uint64_t session_position(struct world *world, const char *session);
 uint64_t session_epoch(struct world *world, const char *session);
@@ -86,22 +86,22 @@ pid_t session_owner(struct world *world, const char *session);
 uint32_t live_workers(struct world *world, const char *destination, pid_t *ret_pids, uint32_t count);
 pid_t worker_of(struct world *world, const char *destination, uint32_t number); /* the n-th live one */
 bool worker_in_transaction(struct world *world, pid_t pid);
-pid_t any_in_transaction(struct world *world);          /* 0: nobody is */
+pid_t any_in_transaction(struct world *world); /* 0: nobody is */
 bool all_owned_by_live(struct world *world);
 uint64_t takeover_count(struct world *world, const char *destination);
 
 uint64_t wait_begin(void);
 void wait_step(struct world *world, uint64_t since, const char *what, const char *file, int line);
-#define WAIT_UNTIL(world, condition)                                                                         \
-        do {                                                                                                 \
-                uint64_t _since = wait_begin();                                                              \
-                while (!(condition))                                                                         \
-                        wait_step(world, _since, #condition, __FILE__, __LINE__);                            \
+#define WAIT_UNTIL(world, condition)                                              \
+        do {                                                                      \
+                uint64_t _since = wait_begin();                                   \
+                while (!(condition))                                              \
+                        wait_step(world, _since, #condition, __FILE__, __LINE__); \
         } while (0)
-void world_dump(struct world *world);                   /* status, logs: to stderr */
+void world_dump(struct world *world); /* status, logs: to stderr */
 
 /* check.c: the judge. */
-void check_final(struct world *world);                  /* sqlite:%D/d.db against all outboxes */
+void check_final(struct world *world); /* sqlite:%D/d.db against all outboxes */
 void check_live(struct world *world);
 void check_destination(struct world *world, const char *destination, const char *mode);
 bool check_says(struct world *world, const char *destination, const char *mode); /* true: good */
