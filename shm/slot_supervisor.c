@@ -24,13 +24,15 @@ static void slot_hint(struct segment *segment, uint32_t slot_index, uint64_t ref
 
 void slot_assign(struct segment *segment, uint32_t slot_index, uint64_t assigned_ref, uint64_t heir_ref) {
         struct layout_slot *slot;
-        uint64_t before_ref, owner_ref;
+        uint64_t before_ref, owner_ref, heir_before_ref;
 
         assert(segment && segment->writable && slot_index < segment->slot_count);
         assert(assigned_ref == 0 || assigned_ref != heir_ref);
 
         slot = segment->slots + slot_index;
-        atomic_store_explicit(&slot->heir_ref, heir_ref, memory_order_release);
+        heir_before_ref = atomic_exchange_explicit(&slot->heir_ref, heir_ref, memory_order_acq_rel);
+        if (heir_before_ref != heir_ref)
+                doorbell_ring(segment, heir_ref); /* it warms what it may have to take (S8) */
         before_ref = atomic_exchange_explicit(&slot->assigned_ref, assigned_ref, memory_order_acq_rel);
         owner_ref = atomic_load_explicit(&slot->owner_ref, memory_order_acquire);
         if (before_ref == assigned_ref && owner_ref != 0)

@@ -91,6 +91,7 @@ static int turn_wait(struct layout_pool *pool, bool (*pulse)(void *context), voi
 int turn_take(struct segment *segment, uint32_t pool_index, uint64_t self_ref, bool (*pulse)(void *context),
               void *context) {
         struct layout_pool *pool;
+        bool was_contended = false;
         int r;
 
         assert(segment && segment->writable && self_ref != 0);
@@ -102,8 +103,10 @@ int turn_take(struct segment *segment, uint32_t pool_index, uint64_t self_ref, b
         if (courtesy_is_owed)
                 turn_stand_back(pool);
         r = lock_try(&pool->turn, LOCK_TURN);
-        if (r == -EBUSY)
+        if (r == -EBUSY) {
+                was_contended = true;
                 r = turn_wait(pool, pulse, context);
+        }
         if (r == -EOWNERDEAD && lock_mended(&pool->turn) < 0) { /* nothing under it needs mending */
                 lock_drop(&pool->turn, LOCK_TURN);
                 r = -ENOTRECOVERABLE;
@@ -115,9 +118,10 @@ int turn_take(struct segment *segment, uint32_t pool_index, uint64_t self_ref, b
 
         atomic_store_explicit(&pool->turn_since_usec, clock_usec(), memory_order_relaxed);
         atomic_store_explicit(&pool->turn_holder_ref, self_ref, memory_order_release);
-        /* Whoever stands back for us may queue again. */
+        /* Whoever stands back for us may queue again. It is not counted among the waiters, so a turn that
+         * was waited for wakes in any case. */
         (void) atomic_fetch_add_explicit(&pool->turn_served, 1, memory_order_release);
-        if (atomic_load_explicit(&pool->turn_waiters, memory_order_acquire) > 0)
+        if (was_contended || atomic_load_explicit(&pool->turn_waiters, memory_order_acquire) > 0)
                 futex_wake_shared(&pool->turn_served, INT_MAX);
         return 0;
 }

@@ -60,6 +60,7 @@ static void fused_prepare(struct session *session, uint64_t now_usec) {
 }
 
 static void wait_or_stop(struct session *session, const struct failure *failure) {
+        session_watch(session); /* what it waits for may be the source */
         bool is_final = failure->kind == FAILURE_STOP || failure->kind == FAILURE_IDENTITY ||
                         failure->kind == FAILURE_BEHIND || (failure->kind == FAILURE_SYNC && session->blames_source);
 
@@ -316,6 +317,7 @@ void batch_committed(struct session *session) {
                 report_moving(session);
         if (rotate_if_due(session) < 0)
                 return;
+        session_watch(session);
         session_set_ready(session); /* the next look finds more, or says idle */
         clean_run(session);
 }

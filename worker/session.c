@@ -68,17 +68,25 @@ void session_set_ready(struct session *session) {
         worker->ready_last = session;
 }
 
-/* Watching needs no open source: an absent file is watched through its directory. */
-static void watch_begin(struct session *session) {
+/* Where the source's files are; nothing is opened for it. */
+static void watch_paths(struct session *session) {
         const struct source_config config = {
                 .name = session->entry->config.source, .url = &session->entry->url, .scheme = session->entry->scheme};
-        struct source_watch paths;
+
+        (void) session->entry->ops->watch(&config, &session->watches.paths, NULL); /* none: the safety poll carries it */
+        session->fingerprint = wake_fingerprint(&session->watches.paths);
+}
+
+/* Watching needs no open source: an absent file is watched through its directory. Begun with the first
+ * claim, whose commit is not to wait for it; the look that follows the claim misses nothing. */
+void session_watch(struct session *session) {
+        const struct source_watch paths = session->watches.paths;
         bool complete;
 
-        if (session->entry->ops->watch(&config, &paths, NULL) < 0)
-                return; /* the safety poll carries it */
+        if (session->is_watched || paths.directory[0] == '\0')
+                return;
+        session->is_watched = true;
         wake_add(&session->worker->wake, session, &paths, &complete);
-        session->fingerprint = wake_fingerprint(&paths);
 }
 
 int session_new(struct worker *worker, uint32_t slot_index, uint64_t epoch, struct roster_entry *entry,
@@ -103,10 +111,10 @@ int session_new(struct worker *worker, uint32_t slot_index, uint64_t epoch, stru
                                                    .lag_events = LAG_UNKNOWN,
                                                    .lag_bytes = LAG_UNKNOWN,
                                                    .oldest_realtime_usec = LAG_UNKNOWN};
+        if (entry->scheme)
+                watch_paths(session);
         fault_learn(session);
         list_enter(session);
-        if (entry->scheme)
-                watch_begin(session);
         *ret_session = session;
         return 0;
 }

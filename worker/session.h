@@ -34,6 +34,7 @@ struct session {
 
         /* M9 */
         struct wake_watches watches;
+        bool is_watched;
         uint64_t fingerprint;       /* of all its files at the last sweep */
         uint64_t opened_stamp;      /* of the source's own file when it was opened */
         bool second_look;           /* stopped for its identity, but the files changed: compare again */
@@ -63,6 +64,8 @@ int session_new(struct worker *worker, uint32_t slot_index, uint64_t epoch, stru
 void session_free(struct session *session);
 /* Gives the slot to to_ref (0: to nobody) and frees the session. Between batches only. */
 void session_hand_over(struct session *session, uint64_t to_ref);
+/* Begins to watch the source's files, once. */
+void session_watch(struct session *session);
 /* Closes source and attachment (LRU, replaced file); the next use opens them again. */
 void session_close_source(struct session *session);
 /* Opens the source if it is not. */

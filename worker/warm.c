@@ -69,6 +69,7 @@ static void warm_drop(struct warm_source *warm) {
 static void warm_open(struct worker *worker, struct warm_source *warm, uint32_t slot_index) {
         struct roster_entry *entry = roster_get(&worker->roster, slot_index);
         struct source_config config;
+        bool more;
 
         if (!entry)
                 return;
@@ -77,6 +78,9 @@ static void warm_open(struct worker *worker, struct warm_source *warm, uint32_t 
                 roster_unref(entry);
                 return;
         }
+        /* Read once and sync once now (M11), so that the first batch syncs only what is newer. */
+        if (entry->ops->has_more(warm->source, 0, &more, NULL) >= 0)
+                (void) entry->ops->sync(warm->source, NULL);
         warm->slot_index = slot_index;
         warm->entry = entry;
 }

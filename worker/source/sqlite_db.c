@@ -15,6 +15,7 @@
 
 #define BUSY_SLEEP_FIRST_USEC 20
 #define BUSY_SLEEP_MAX_USEC 1000
+#define BUSY_SHORT_USEC (5 * USEC_PER_MSEC)
 
 int file_id_read(const char *path, struct file_id *ret_id) {
         struct statx stat;
@@ -65,7 +66,9 @@ static int busy_wait(void *context, int count) {
                 return 0;
         }
         sleep_usec(busy->sleep_usec);
-        busy->sleep_usec = MIN_OF(busy->sleep_usec * 2, (uint64_t) BUSY_SLEEP_MAX_USEC);
+        /* A dead holder's locks go within a few milliseconds: until then, look often. */
+        if (now_usec - busy->since_usec >= BUSY_SHORT_USEC)
+                busy->sleep_usec = MIN_OF(busy->sleep_usec * 2, (uint64_t) BUSY_SLEEP_MAX_USEC);
         return 1;
 }
 
