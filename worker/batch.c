@@ -10,8 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/crash.h"
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/log.h"
 #include "shm/slot.h"
 #include "worker/session.h"
@@ -29,7 +29,8 @@ static bool fused_make_room(struct worker *worker, uint64_t now_usec) {
         struct session *oldest = NULL;
 
         for (struct session *session = worker->sessions; session; session = session->next)
-                if (session->fused && !session->is_ready && now_usec - session->active_usec > FUSED_IDLE_USEC &&
+                if (session->fused && !session->is_ready &&
+                    now_usec - session->active_usec > FUSED_IDLE_USEC &&
                     (!oldest || session->active_usec < oldest->active_usec))
                         oldest = session;
         if (!oldest)
@@ -42,13 +43,14 @@ static bool fused_make_room(struct worker *worker, uint64_t now_usec) {
 
 static void fused_prepare(struct session *session, uint64_t now_usec) {
         struct worker *worker = session->worker;
-        const struct source_config config = {
-                .name = session->entry->config.source, .url = &session->entry->url, .scheme = session->entry->scheme};
+        const struct source_config config = { .name = session->entry->config.source,
+                                              .url = &session->entry->url,
+                                              .scheme = session->entry->scheme };
         struct failure failure;
         int r;
 
-        if (session->fused || !session->claimed || session->suspect || session->row_once || !worker->settings.fused ||
-            !worker->destination_ops->fused_open)
+        if (session->fused || !session->claimed || session->suspect || session->row_once ||
+            !worker->settings.fused || !worker->destination_ops->fused_open)
                 return;
         r = worker->destination_ops->fused_open(session->target, &config, &failure);
         if (r == -EBUSY && fused_make_room(worker, now_usec))
@@ -62,7 +64,8 @@ static void fused_prepare(struct session *session, uint64_t now_usec) {
 static void wait_or_stop(struct session *session, const struct failure *failure) {
         session_watch(session); /* what it waits for may be the source */
         bool is_final = failure->kind == FAILURE_STOP || failure->kind == FAILURE_IDENTITY ||
-                        failure->kind == FAILURE_BEHIND || (failure->kind == FAILURE_SYNC && session->blames_source);
+                        failure->kind == FAILURE_BEHIND ||
+                        (failure->kind == FAILURE_SYNC && session->blames_source);
 
         if (is_final) {
                 retry_clear(&session->retry);
@@ -89,7 +92,7 @@ static bool source_prepare(struct session *session, struct failure *ret_failure)
 
 bool batch_prepare(struct session *session, uint64_t now_usec) {
         struct worker *worker = session->worker;
-        struct failure failure = {0};
+        struct failure failure = { 0 };
 
         if (session->status.phase == SESSION_STOPPED && !session->adopting && !session->second_look)
                 return false;
@@ -107,7 +110,8 @@ bool batch_prepare(struct session *session, uint64_t now_usec) {
                 return false;
         }
         if (session->claimed && session->verified &&
-            (session->checkpoint.anchor != 0 || session->checkpoint.position == 0) && !news_check(session, &failure)) {
+            (session->checkpoint.anchor != 0 || session->checkpoint.position == 0) &&
+            !news_check(session, &failure)) {
                 if (failure.kind != FAILURE_NONE)
                         wait_or_stop(session, &failure);
                 else
@@ -167,7 +171,8 @@ static int batch_steps(struct session *session, struct batch_limits limits, stru
         return move_batch(session, &limits, ret_failure);
 }
 
-static int batch_try(struct session *session, const struct batch_limits *limits, struct failure *ret_failure) {
+static int batch_try(struct session *session, const struct batch_limits *limits,
+                     struct failure *ret_failure) {
         const struct destination_ops *ops = session->worker->destination_ops;
         int r;
 
@@ -191,7 +196,8 @@ static bool is_pool_failure(const struct session *session, const struct failure 
                 return false;
         if (!is_transactional(session->worker)) /* each session has a file of its own: a lock, a full disk */
                 return failure->kind == FAILURE_SYNC;
-        return failure->kind == FAILURE_UNAVAILABLE || failure->kind == FAILURE_FULL || failure->kind == FAILURE_SYNC;
+        return failure->kind == FAILURE_UNAVAILABLE || failure->kind == FAILURE_FULL ||
+               failure->kind == FAILURE_SYNC;
 }
 
 static enum batch_outcome batch_void(struct session *session, int r, struct failure *failure) {
@@ -222,7 +228,8 @@ static enum batch_outcome batch_void(struct session *session, int r, struct fail
 static bool row_path_decides(const struct session *session, int r, const struct failure *failure) {
         if (!session->fused || session->row_once || !session->verified || r == -EOWNERDEAD)
                 return false;
-        return failure->kind != FAILURE_FENCED && failure->kind != FAILURE_FULL && failure->kind != FAILURE_SYNC;
+        return failure->kind != FAILURE_FENCED && failure->kind != FAILURE_FULL &&
+               failure->kind != FAILURE_SYNC;
 }
 
 enum batch_outcome batch_run(struct session *session, const struct batch_limits *limits,
@@ -230,7 +237,7 @@ enum batch_outcome batch_run(struct session *session, const struct batch_limits 
         int r;
 
         for (;;) {
-                struct failure failure = {0};
+                struct failure failure = { 0 };
 
                 r = session->worker->destination_ops->session_begin(session->target, ret_failure);
                 if (r < 0)
@@ -276,7 +283,7 @@ static int journal_checkpoint(struct session *session, enum journal_type type, s
 
 static int rotate_if_due(struct session *session) {
         const struct destination_ops *ops = session->worker->destination_ops;
-        struct failure failure = {0};
+        struct failure failure = { 0 };
         int r;
 
         if (!ops->rotation_due || !ops->rotation_due(session->target))
@@ -295,7 +302,7 @@ static int rotate_if_due(struct session *session) {
 }
 
 void batch_committed(struct session *session) {
-        struct failure failure = {0};
+        struct failure failure = { 0 };
 
         session->in_transaction = false;
         CRASH_POINT("worker.K4");

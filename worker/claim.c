@@ -21,7 +21,7 @@ static const char *durable_name(const struct session *session) {
 }
 
 static void checkpoint_begin(const struct session *session, struct checkpoint *checkpoint) {
-        *checkpoint = (struct checkpoint) {.epoch = session->epoch};
+        *checkpoint = (struct checkpoint){ .epoch = session->epoch };
         memcpy(checkpoint->instance, session->worker->instance, sizeof(checkpoint->instance));
         (void) text_copy(checkpoint->session, sizeof(checkpoint->session), durable_name(session));
 }
@@ -33,20 +33,22 @@ static int epoch_raise(struct session *session, uint64_t stored_epoch, struct fa
 
         if (stored_epoch > EPOCH_SANE_MAX)
                 return failure_set(ret_failure, -EBADMSG, FAILURE_STOP,
-                                   "the checkpoint of %s carries epoch %" PRIu64 ", which no worker gave; restore the "
+                                   "the checkpoint of %s carries epoch %" PRIu64
+                                   ", which no worker gave; restore the "
                                    "destination or its table baton_checkpoint from a backup",
                                    durable_name(session), stored_epoch);
-        r = slot_raise_epoch(session->worker->segment, session->slot_index, session->worker->ref, session->epoch,
-                             stored_epoch + 1, &session->epoch);
+        r = slot_raise_epoch(session->worker->segment, session->slot_index, session->worker->ref,
+                             session->epoch, stored_epoch + 1, &session->epoch);
         return r < 0 ? -EOWNERDEAD : 0;
 }
 
-static int journal_entry_of(struct session *session, struct journal_entry *ret_entry, struct failure *ret_failure) {
+static int journal_entry_of(struct session *session, struct journal_entry *ret_entry,
+                            struct failure *ret_failure) {
         int r;
 
         r = journal_table_find(session->worker->journal_table, durable_name(session), ret_entry, ret_failure);
         if (r == -ENOENT) {
-                *ret_entry = (struct journal_entry) {0};
+                *ret_entry = (struct journal_entry){ 0 };
                 return 0;
         }
         return r;
@@ -65,13 +67,13 @@ static int compare_with_journal(struct session *session, const struct checkpoint
                 return r;
         if (entry.checkpoint.position <= checkpoint->position)
                 return 0;
-        return failure_set(ret_failure, -ESTALE, FAILURE_BEHIND,
-                           "destination %s holds session %s up to %" PRIu64 ", but the journal %s saw %" PRIu64
-                           " durable there: the destination was restored from an older backup or replaced. Bring back "
-                           "the newer one, or run `baton adopt %s` to go on from %" PRIu64,
-                           session->worker->settings.name, durable_name(session), checkpoint->position,
-                           entry.file_name, entry.checkpoint.position, session->entry->config.session,
-                           checkpoint->position);
+        return failure_set(
+                ret_failure, -ESTALE, FAILURE_BEHIND,
+                "destination %s holds session %s up to %" PRIu64 ", but the journal %s saw %" PRIu64
+                " durable there: the destination was restored from an older backup or replaced. Bring back "
+                "the newer one, or run `baton adopt %s` to go on from %" PRIu64,
+                session->worker->settings.name, durable_name(session), checkpoint->position, entry.file_name,
+                entry.checkpoint.position, session->entry->config.session, checkpoint->position);
 }
 
 static int claim_transactional(struct session *session, struct failure *ret_failure) {
@@ -81,11 +83,11 @@ static int claim_transactional(struct session *session, struct failure *ret_fail
         int r;
 
         for (unsigned attempt = 0; attempt < 3; attempt++) {
-                struct failure failure = {0};
+                struct failure failure = { 0 };
 
                 checkpoint_begin(session, &checkpoint);
-                r = worker->destination_ops->fence(session->target, session->epoch, &checkpoint, &found, &tail,
-                                                   &failure);
+                r = worker->destination_ops->fence(session->target, session->epoch, &checkpoint, &found,
+                                                   &tail, &failure);
                 if (r < 0 && failure.kind == FAILURE_FENCED) {
                         r = epoch_raise(session, checkpoint.epoch, ret_failure);
                         if (r < 0)
@@ -103,10 +105,11 @@ static int claim_transactional(struct session *session, struct failure *ret_fail
                 session->target_checkpoint = checkpoint;
                 return 0;
         }
-        return failure_set(ret_failure, -EBUSY, FAILURE_UNAVAILABLE,
-                           "the epoch of %s rises at the destination while it is claimed; is another Baton at work "
-                           "there?",
-                           durable_name(session));
+        return failure_set(
+                ret_failure, -EBUSY, FAILURE_UNAVAILABLE,
+                "the epoch of %s rises at the destination while it is claimed; is another Baton at work "
+                "there?",
+                durable_name(session));
 }
 
 /* M3: (2) the dead worker's journal was synced and read by journal_table_load(); (3) our own epoch is
@@ -134,7 +137,8 @@ static int claim_journalled(struct session *session, struct failure *ret_failure
         if (r < 0)
                 return r;
         CRASH_POINT("worker.K2");
-        r = worker->destination_ops->fence(session->target, session->epoch, &checkpoint, &found, &tail, ret_failure);
+        r = worker->destination_ops->fence(session->target, session->epoch, &checkpoint, &found, &tail,
+                                           ret_failure);
         if (r < 0)
                 return r;
         session->tail_pending = tail;

@@ -33,7 +33,7 @@ static bool durable_minimum(const struct session *session, uint64_t *ret_positio
 }
 
 void clean_run(struct session *session) {
-        struct failure failure = {0};
+        struct failure failure = { 0 };
         uint64_t position;
         bool more = false;
 

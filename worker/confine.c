@@ -12,9 +12,17 @@
 #include "worker/worker.h"
 
 static const int forbidden_calls[] = {
-        SCMP_SYS(fork),           SCMP_SYS(vfork),          SCMP_SYS(execve),    SCMP_SYS(execveat),
-        SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register),
-        SCMP_SYS(io_setup),       SCMP_SYS(io_submit),      SCMP_SYS(ptrace),    SCMP_SYS(process_vm_writev),
+        SCMP_SYS(fork),
+        SCMP_SYS(vfork),
+        SCMP_SYS(execve),
+        SCMP_SYS(execveat),
+        SCMP_SYS(io_uring_setup),
+        SCMP_SYS(io_uring_enter),
+        SCMP_SYS(io_uring_register),
+        SCMP_SYS(io_setup),
+        SCMP_SYS(io_submit),
+        SCMP_SYS(ptrace),
+        SCMP_SYS(process_vm_writev),
 };
 
 static int rules_add(scmp_filter_ctx context) {
@@ -40,7 +48,8 @@ int confine(struct failure *ret_failure) {
 
         context = seccomp_init(SCMP_ACT_ALLOW);
         if (!context)
-                return failure_set(ret_failure, -ENOMEM, FAILURE_STOP, "no memory for the system-call filter");
+                return failure_set(ret_failure, -ENOMEM, FAILURE_STOP,
+                                   "no memory for the system-call filter");
         r = seccomp_attr_set(context, SCMP_FLTATR_CTL_TSYNC, 1);
         if (r >= 0)
                 r = rules_add(context);
@@ -48,9 +57,10 @@ int confine(struct failure *ret_failure) {
                 r = seccomp_load(context);
         seccomp_release(context);
         if (r < 0)
-                return failure_set(ret_failure, r, FAILURE_STOP,
-                                   "the kernel refuses the system-call filter (P6): %s; it needs CONFIG_SECCOMP_FILTER",
-                                   strerror(-r));
+                return failure_set(
+                        ret_failure, r, FAILURE_STOP,
+                        "the kernel refuses the system-call filter (P6): %s; it needs CONFIG_SECCOMP_FILTER",
+                        strerror(-r));
         return 0;
 }
 
@@ -59,7 +69,7 @@ void confine_resources(bool cores) {
 
         /* ● A core delays the proof of death: 2.8 ms at 2 MiB, 70 ms at 64 MiB. */
         if (!cores) {
-                limit = (struct rlimit) {1, 1}; /* not 0: a core_pattern that is a pipe ignores 0, never 1 */
+                limit = (struct rlimit){ 1, 1 }; /* not 0: a core_pattern that is a pipe ignores 0, never 1 */
                 (void) setrlimit(RLIMIT_CORE, &limit);
         }
         if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {

@@ -27,14 +27,14 @@ struct control {
         int neighbour_fds[NEIGHBOUR_COUNT];
         uint32_t supervisor_pid;
         uint64_t supervisor_start_ticks;
-        int supervisor_fd;              /* -1: there is none */
-        uint64_t supervisor_gone_usec;  /* 0: there is one */
+        int supervisor_fd;             /* -1: there is none */
+        uint64_t supervisor_gone_usec; /* 0: there is one */
         uint64_t sweep_at_usec;
 };
 
 static void look(struct control *control) {
         struct worker *worker = control->worker;
-        struct takeover_result result = {0};
+        struct takeover_result result = { 0 };
 
         (void) takeover_run(worker->segment, worker->pool_index, worker->ref, &result);
         if (result.slots_to_self > 0)
@@ -46,7 +46,7 @@ static void look(struct control *control) {
 /* Opens pidfds of the next neighbours in the ring; one that is gone already is news. */
 static void neighbours_renew(struct control *control) {
         struct worker *worker = control->worker;
-        uint64_t refs[NEIGHBOUR_COUNT] = {0};
+        uint64_t refs[NEIGHBOUR_COUNT] = { 0 };
         bool gone = false;
 
         (void) life_neighbours(worker->segment, worker->ref, refs, NEIGHBOUR_COUNT);
@@ -125,15 +125,15 @@ static void eventfd_clear(int fd) {
 }
 
 static void wait_for_news(struct control *control, uint64_t now_usec) {
-        struct pollfd polls[2 + NEIGHBOUR_COUNT] = {{.fd = control->worker->control_fd, .events = POLLIN},
-                                                    {.fd = control->supervisor_fd, .events = POLLIN}};
+        struct pollfd polls[2 + NEIGHBOUR_COUNT] = { { .fd = control->worker->control_fd, .events = POLLIN },
+                                                     { .fd = control->supervisor_fd, .events = POLLIN } };
         uint64_t wait_usec = control->sweep_at_usec > now_usec ? control->sweep_at_usec - now_usec : 0;
         int n;
 
         if (control->supervisor_fd < 0)
                 wait_usec = MIN_OF(wait_usec, (uint64_t) ORPHANED_POLL_USEC);
         for (size_t i = 0; i < NEIGHBOUR_COUNT; i++)
-                polls[2 + i] = (struct pollfd) {.fd = control->neighbour_fds[i], .events = POLLIN};
+                polls[2 + i] = (struct pollfd){ .fd = control->neighbour_fds[i], .events = POLLIN };
         n = poll(polls, ELEMENTSOF(polls), (int) (wait_usec / USEC_PER_MSEC + 1));
         if (n <= 0)
                 return;
@@ -148,7 +148,7 @@ static void wait_for_news(struct control *control, uint64_t now_usec) {
 }
 
 void *control_thread_main(void *argument) {
-        struct control control = {.worker = argument, .neighbour_fds = {-1, -1}, .supervisor_fd = -1};
+        struct control control = { .worker = argument, .neighbour_fds = { -1, -1 }, .supervisor_fd = -1 };
         struct worker *worker = argument;
 
         (void) pthread_setname_np(pthread_self(), "control");

@@ -26,7 +26,7 @@ bool latch_is_set(const struct worker *worker) {
 }
 
 void latch_set(struct worker *worker, const struct failure *failure) {
-        const struct log_fields fields = {.destination = worker->settings.name, .reason = failure->text};
+        const struct log_fields fields = { .destination = worker->settings.name, .reason = failure->text };
         _cleanup_fd_ int directory = open(worker->directories.state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         char name[NAME_BYTES + 8];
         int r;
@@ -34,11 +34,12 @@ void latch_set(struct worker *worker, const struct failure *failure) {
         atomic_store(&pool_of(worker)->latched, 1);
         latch_name(worker, name, sizeof(name));
         r = directory < 0 ? -errno : file_replace_text(directory, name, failure->text, 0640);
-        log_line(LOG_ERR, &fields,
-                 "a sync failed: %s. Destination %s is latched; nothing is cleaned at a source until its bytes are "
-                 "written anew and synced%s",
-                 failure->text, worker->settings.name,
-                 r < 0 ? " (and the latch could not be written to the state directory)" : "");
+        log_line(
+                LOG_ERR, &fields,
+                "a sync failed: %s. Destination %s is latched; nothing is cleaned at a source until its bytes are "
+                "written anew and synced%s",
+                failure->text, worker->settings.name,
+                r < 0 ? " (and the latch could not be written to the state directory)" : "");
 }
 
 /* At start: what a worker before us left latched. */
@@ -74,7 +75,7 @@ int latch_clear(struct worker *worker, struct failure *ret_failure) {
                 (void) dir_sync(directory);
         }
         atomic_store(&pool_of(worker)->latched, 0);
-        log_line(LOG_NOTICE, &(struct log_fields) {.destination = worker->settings.name},
+        log_line(LOG_NOTICE, &(struct log_fields){ .destination = worker->settings.name },
                  "destination %s: written anew and synced, the latch is off", worker->settings.name);
         return 0;
 }

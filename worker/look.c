@@ -52,7 +52,7 @@ static void obey_adopt(struct session *session, const struct slot_view *view) {
                 return;
         session->adopt_done = view->adopt_request;
         session->adopting = true;
-        session->failure = (struct failure) {0};
+        session->failure = (struct failure){ 0 };
         retry_clear(&session->retry);
         fault_forget(session);
         session_close_source(session);
@@ -77,7 +77,8 @@ static void session_look(struct session *session, const struct slot_view *view) 
                 session_hand_over(session, to_ref);
                 return;
         }
-        if (session->entry->config.sequence != atomic_load(&worker->segment->configs[session->slot_index].sequence)) {
+        if (session->entry->config.sequence !=
+            atomic_load(&worker->segment->configs[session->slot_index].sequence)) {
                 uint64_t epoch = session->epoch;
                 uint32_t slot_index = session->slot_index;
 

@@ -30,10 +30,10 @@ static int usage(const char *why) {
 }
 
 static int arguments_parse(int argc, char *argv[], struct arguments *ret_arguments) {
-        static const struct option options[] = {{"state", required_argument, NULL, 's'},
-                                                {"runtime", required_argument, NULL, 'r'},
-                                                {"pool", required_argument, NULL, 'p'},
-                                                {NULL, 0, NULL, 0}};
+        static const struct option options[] = { { "state", required_argument, NULL, 's' },
+                                                 { "runtime", required_argument, NULL, 'r' },
+                                                 { "pool", required_argument, NULL, 'p' },
+                                                 { NULL, 0, NULL, 0 } };
         const char *state = NULL, *runtime = NULL;
         uint64_t pool = UINT64_MAX;
         struct failure failure;
@@ -69,7 +69,8 @@ static int threads_start(struct worker *worker, struct failure *ret_failure) {
         if (r >= 0)
                 r = -pthread_create(&worker->control_thread, NULL, control_thread_main, worker);
         if (r < 0)
-                return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "cannot start a thread: %s", strerror(-r));
+                return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "cannot start a thread: %s",
+                                   strerror(-r));
         return confine(ret_failure);
 }
 
@@ -92,8 +93,10 @@ static int work(struct worker *worker, struct failure *ret_failure) {
         fault_note_clear(worker);
         r = signals_install(worker);
         if (r < 0)
-                return failure_set(ret_failure, r, FAILURE_STOP, "cannot install signal handlers: %s", strerror(-r));
-        (void) target_open(worker, &worker->destination_failure); /* warm (S8); pass.c tries again and tells */
+                return failure_set(ret_failure, r, FAILURE_STOP, "cannot install signal handlers: %s",
+                                   strerror(-r));
+        (void) target_open(worker,
+                           &worker->destination_failure); /* warm (S8); pass.c tries again and tells */
         urcu_memb_register_thread();
         r = threads_start(worker, ret_failure);
         if (r < 0)
@@ -101,9 +104,10 @@ static int work(struct worker *worker, struct failure *ret_failure) {
         worker_notify_supervisor(worker);
         r = mover_run(worker);
         if (r < 0)
-                return failure_set(ret_failure, r, FAILURE_STOP,
-                                   "the segment is condemned (a shared lock was lost) or holds this worker for dead: it "
-                                   "leaves everything as it is; the supervisor puts another in its place");
+                return failure_set(
+                        ret_failure, r, FAILURE_STOP,
+                        "the segment is condemned (a shared lock was lost) or holds this worker for dead: it "
+                        "leaves everything as it is; the supervisor puts another in its place");
         urcu_memb_unregister_thread();
         warm_done(worker);
         target_close(worker);
@@ -116,8 +120,8 @@ static int work(struct worker *worker, struct failure *ret_failure) {
 
 int main(int argc, char *argv[]) {
         static struct worker worker; /* static: the fault handler reads it */
-        struct arguments arguments = {0};
-        struct failure failure = {0};
+        struct arguments arguments = { 0 };
+        struct failure failure = { 0 };
         int r;
 
         log_init("baton-worker");

@@ -29,19 +29,21 @@ static int park_event(struct session *session, const struct event *event, const 
                       struct failure *ret_failure) {
         struct worker *worker = session->worker;
         struct checkpoint *checkpoint = &session->target_checkpoint;
-        const struct log_fields fields = {.session = session->entry->config.session,
-                                          .destination = worker->settings.name,
-                                          .reason = reason,
-                                          .worker_ref = worker->ref,
-                                          .epoch = session->epoch,
-                                          .position = event->position};
+        const struct log_fields fields = { .session = session->entry->config.session,
+                                           .destination = worker->settings.name,
+                                           .reason = reason,
+                                           .worker_ref = worker->ref,
+                                           .epoch = session->epoch,
+                                           .position = event->position };
         int r;
 
         if (checkpoint->parked_count >= worker->settings.parked_limit)
-                return failure_set(ret_failure, -EDQUOT, FAILURE_STOP,
-                                   "%" PRIu64 " events of %s are parked, as many as parked-limit allows; the next, at %"
-                                   PRIu64 ", is rejected too (%s). Mend the cause, or raise parked-limit",
-                                   checkpoint->parked_count, session->entry->config.session, event->position, reason);
+                return failure_set(
+                        ret_failure, -EDQUOT, FAILURE_STOP,
+                        "%" PRIu64
+                        " events of %s are parked, as many as parked-limit allows; the next, at %" PRIu64
+                        ", is rejected too (%s). Mend the cause, or raise parked-limit",
+                        checkpoint->parked_count, session->entry->config.session, event->position, reason);
         r = worker->destination_ops->park(session->target, event, reason, ret_failure);
         if (r < 0)
                 return r;
@@ -52,11 +54,12 @@ static int park_event(struct session *session, const struct event *event, const 
 }
 
 static int put_event(struct session *session, const struct event *event, struct failure *ret_failure) {
-        struct failure failure = {0};
+        struct failure failure = { 0 };
         int r;
 
         if (fault_must_park(session, event->position))
-                return park_event(session, event, "three workers died of it (SIGSEGV or the like), alone in its batch",
+                return park_event(session, event,
+                                  "three workers died of it (SIGSEGV or the like), alone in its batch",
                                   ret_failure);
         fault_note(session, event->position, true);
         r = session->worker->destination_ops->put(session->target, event, &failure);
@@ -71,11 +74,12 @@ static int put_event(struct session *session, const struct event *event, struct 
 }
 
 static int stop_at(const struct session *session, uint64_t position, struct failure *ret_failure) {
-        return failure_set(ret_failure, -ECANCELED, FAILURE_STOP,
-                           "three workers were killed while event %" PRIu64 " of %s was alone in its batch, and nobody "
-                           "knows by what (SIGKILL, perhaps the out-of-memory killer). Look for it in journald, then "
-                           "run `baton adopt %s` to try again",
-                           position, session->entry->config.session, session->entry->config.session);
+        return failure_set(
+                ret_failure, -ECANCELED, FAILURE_STOP,
+                "three workers were killed while event %" PRIu64 " of %s was alone in its batch, and nobody "
+                "knows by what (SIGKILL, perhaps the out-of-memory killer). Look for it in journald, then "
+                "run `baton adopt %s` to try again",
+                position, session->entry->config.session, session->entry->config.session);
 }
 
 /* Puts the batch; ends early before an event that must be alone, and at the deadline. */
@@ -106,14 +110,15 @@ static int put_all(struct session *session, const struct batch_limits *limits, s
         return 0;
 }
 
-static int move_rows(struct session *session, const struct batch_limits *limits, struct failure *ret_failure) {
+static int move_rows(struct session *session, const struct batch_limits *limits,
+                     struct failure *ret_failure) {
         struct worker *worker = session->worker;
         int r;
 
         event_batch_clear(&worker->batch);
         session->blames_source = true;
-        r = session->entry->ops->fetch(session->source, session->target_checkpoint.position, limits, &worker->batch,
-                                       &session->more, ret_failure);
+        r = session->entry->ops->fetch(session->source, session->target_checkpoint.position, limits,
+                                       &worker->batch, &session->more, ret_failure);
         session->blames_source = r < 0;
         if (r < 0)
                 return r;
@@ -131,10 +136,11 @@ static int move_rows(struct session *session, const struct batch_limits *limits,
         return r;
 }
 
-static int move_fused(struct session *session, const struct batch_limits *limits, struct failure *ret_failure) {
+static int move_fused(struct session *session, const struct batch_limits *limits,
+                      struct failure *ret_failure) {
         const struct destination_ops *ops = session->worker->destination_ops;
         struct checkpoint *checkpoint = &session->target_checkpoint;
-        struct moved moved = {0};
+        struct moved moved = { 0 };
         int r;
 
         fault_note(session, checkpoint->position, false);
@@ -173,12 +179,12 @@ int move_batch(struct session *session, const struct batch_limits *limits, struc
 
 int move_tail(struct session *session, struct failure *ret_failure) {
         struct worker *worker = session->worker;
-        const struct batch_limits limits = {.rows = worker->settings.batch_rows,
-                                            .bytes = worker->settings.batch_bytes,
-                                            .deadline_usec = USEC_INFINITY};
-        const struct log_fields fields = {.session = session->entry->config.session,
-                                          .worker_ref = worker->ref,
-                                          .epoch = session->epoch};
+        const struct batch_limits limits = { .rows = worker->settings.batch_rows,
+                                             .bytes = worker->settings.batch_bytes,
+                                             .deadline_usec = USEC_INFINITY };
+        const struct log_fields fields = { .session = session->entry->config.session,
+                                           .worker_ref = worker->ref,
+                                           .epoch = session->epoch };
         uint64_t cut_bytes, adopted_count = 0;
         bool adopted = true, parked, more = true;
         int r;
@@ -193,8 +199,8 @@ int move_tail(struct session *session, struct failure *ret_failure) {
                 }
                 more = more && worker->batch.event_count > 0;
                 for (size_t i = 0; i < worker->batch.event_count && adopted; i++) {
-                        r = worker->destination_ops->tail_adopt(session->target, &worker->batch.events[i], &adopted,
-                                                                &parked, ret_failure);
+                        r = worker->destination_ops->tail_adopt(session->target, &worker->batch.events[i],
+                                                                &adopted, &parked, ret_failure);
                         if (r < 0)
                                 return r;
                         if (!adopted)
@@ -216,7 +222,8 @@ int move_tail(struct session *session, struct failure *ret_failure) {
         session->tail_pending = false;
         session->changed = true;
         log_line(LOG_NOTICE, &fields,
-                 "%s: the owner before left bytes beyond the recorded length: %" PRIu64 " events in them are whole and "
+                 "%s: the owner before left bytes beyond the recorded length: %" PRIu64
+                 " events in them are whole and "
                  "kept, %" PRIu64 " bytes are cut and kept aside",
                  session->entry->config.session, adopted_count, cut_bytes);
         return 0;

@@ -45,7 +45,8 @@ static void drain_all(struct worker *worker) {
                 struct slot_view view;
 
                 if (slot_read(worker->segment, i, &view) == 0 && view.owner_ref == worker->ref)
-                        (void) slot_release(worker->segment, i, worker->ref, view.epoch, successor_of(worker, i));
+                        (void) slot_release(worker->segment, i, worker->ref, view.epoch,
+                                            successor_of(worker, i));
         }
 }
 
@@ -65,7 +66,7 @@ static void settings_renew(struct worker *worker) {
         }
         if (settings.batch_rows != worker->settings.batch_rows ||
             settings.batch_bytes != worker->settings.batch_bytes) {
-                struct event_batch batch = {0};
+                struct event_batch batch = { 0 };
 
                 if (event_batch_init(&batch, settings.batch_rows, settings.batch_bytes) < 0)
                         return;
@@ -84,11 +85,11 @@ static void eventfd_clear(int fd) {
 }
 
 static void sleep_until(struct worker *worker, uint64_t deadline_usec) {
-        struct pollfd polls[] = {{.fd = worker->wake_fd, .events = POLLIN},
-                                 {.fd = worker->wake.inotify_fd, .events = POLLIN}};
+        struct pollfd polls[] = { { .fd = worker->wake_fd, .events = POLLIN },
+                                  { .fd = worker->wake.inotify_fd, .events = POLLIN } };
         uint64_t now_usec = clock_usec(), wait_usec = deadline_usec > now_usec ? deadline_usec - now_usec : 0;
-        struct timespec timeout = {.tv_sec = (time_t) (wait_usec / USEC_PER_SEC),
-                                   .tv_nsec = (long) (wait_usec % USEC_PER_SEC * NSEC_PER_USEC)};
+        struct timespec timeout = { .tv_sec = (time_t) (wait_usec / USEC_PER_SEC),
+                                    .tv_nsec = (long) (wait_usec % USEC_PER_SEC * NSEC_PER_USEC) };
 
         worker_phase(worker, PHASE_IDLE);
         if (ppoll(polls, ELEMENTSOF(polls), &timeout, NULL) <= 0)
@@ -115,7 +116,8 @@ int mover_run(struct worker *worker) {
                 take_handoffs(worker);
                 (void) worker_pulse(worker);
                 /* S11; or someone holds us for dead: then nothing here is ours any more. */
-                if (atomic_load(&worker->segment->header->condemned) || !life_is_live(worker->segment, worker->ref))
+                if (atomic_load(&worker->segment->header->condemned) ||
+                    !life_is_live(worker->segment, worker->ref))
                         return -ESTALE;
                 settings_renew(worker);
                 if (atomic_load(&worker->draining) != DRAIN_NO) {

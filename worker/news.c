@@ -76,8 +76,7 @@ static int look_behind(struct session *session, bool *ret_doubt, struct failure 
         r = session->entry->ops->range(session->source, &first, &last, ret_failure);
         if (r < 0)
                 return r;
-        *ret_doubt = last < session->checkpoint.position &&
-                     (session->checkpoint.anchor != 0 || last != 0);
+        *ret_doubt = last < session->checkpoint.position && (session->checkpoint.anchor != 0 || last != 0);
         return 0;
 }
 
@@ -89,7 +88,8 @@ bool news_check(struct session *session, struct failure *ret_failure) {
         assert(session->claimed);
 
         session->blames_source = true;
-        if (session->entry->ops->has_more(session->source, session->checkpoint.position, &more, ret_failure) < 0)
+        if (session->entry->ops->has_more(session->source, session->checkpoint.position, &more, ret_failure) <
+            0)
                 return false;
         if (more) {
                 session->recheck_at_usec = 0;
@@ -134,7 +134,8 @@ uint64_t news_deadline(struct worker *worker, uint64_t now_usec) {
         uint64_t deadline_usec = worker->sweep_at_usec;
 
         for (struct session *session = worker->sessions; session; session = session->next) {
-                uint64_t at_usec = session->retry.at_usec != 0 ? session->retry.at_usec : session->recheck_at_usec;
+                uint64_t at_usec = session->retry.at_usec != 0 ? session->retry.at_usec
+                                                               : session->recheck_at_usec;
 
                 if (at_usec == 0 || is_held(session))
                         continue;

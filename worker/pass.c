@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/crash.h"
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/log.h"
 #include "shm/turn.h"
 #include "worker/session.h"
@@ -34,7 +34,8 @@ static struct session *ready_take(struct worker *worker) {
 }
 
 static void transaction_mark(struct worker *worker, uint64_t since_usec) {
-        atomic_store_explicit(&worker_record(worker)->transaction_since_usec, since_usec, memory_order_relaxed);
+        atomic_store_explicit(&worker_record(worker)->transaction_since_usec, since_usec,
+                              memory_order_relaxed);
 }
 
 /* S8: of sources, the most recently active ones stay open. */
@@ -83,12 +84,12 @@ static int journals_load(struct pass *pass, struct failure *ret_failure) {
         if (!has_unclaimed(pass))
                 return 0;
         r = journal_table_load(worker->directories.state, worker->settings.name, worker->instance,
-                               !(worker->destination_ops->flags & DESTINATION_TRANSACTIONAL), &worker->journal_table,
-                               ret_failure);
+                               !(worker->destination_ops->flags & DESTINATION_TRANSACTIONAL),
+                               &worker->journal_table, ret_failure);
         if (!worker->journal_table)
                 return r;
         for (uint32_t i = 0; i < journal_table_finding_count(worker->journal_table); i++)
-                log_line(LOG_NOTICE, &(struct log_fields) {.destination = worker->settings.name}, "%s",
+                log_line(LOG_NOTICE, &(struct log_fields){ .destination = worker->settings.name }, "%s",
                          journal_table_finding(worker->journal_table, i));
         return r;
 }
@@ -101,8 +102,8 @@ static int transaction_begin(struct worker *worker, struct failure *ret_failure)
                 r = turn_take(worker->segment, worker->pool_index, worker->ref, worker_pulse, worker);
                 if (r < 0)
                         return failure_set(ret_failure, r, FAILURE_UNAVAILABLE,
-                                           "the turn at destination %s was not to be had: %s", worker->settings.name,
-                                           strerror(-r));
+                                           "the turn at destination %s was not to be had: %s",
+                                           worker->settings.name, strerror(-r));
                 worker->turn_held = true;
         }
         worker_phase(worker, PHASE_WRITING);
@@ -146,9 +147,9 @@ static void transaction_void(struct pass *pass, const struct failure *failure) {
 
 static int run_batches(struct pass *pass, struct failure *ret_failure) {
         struct worker *worker = pass->worker;
-        struct batch_limits limits = {.rows = worker->settings.batch_rows,
-                                      .bytes = worker->settings.batch_bytes,
-                                      .deadline_usec = clock_usec() + worker->settings.batch_usec};
+        struct batch_limits limits = { .rows = worker->settings.batch_rows,
+                                       .bytes = worker->settings.batch_bytes,
+                                       .deadline_usec = clock_usec() + worker->settings.batch_usec };
         bool changed = false;
 
         for (size_t i = 0; i < pass->count; i++) {
@@ -198,7 +199,7 @@ static void finish(struct pass *pass) {
 
 static void pass_commit(struct pass *pass, bool changed) {
         struct worker *worker = pass->worker;
-        struct failure failure = {0};
+        struct failure failure = { 0 };
         int r;
 
         if (!changed) {
@@ -227,7 +228,8 @@ static void hold_all(struct worker *worker, const struct failure *failure) {
         while ((session = ready_take(worker))) {
                 session->blames_source = false;
                 report_failure(session, failure, false);
-                session->retry.at_usec = MAX_OF(worker->destination_retry.at_usec, clock_usec() + 10 * USEC_PER_MSEC);
+                session->retry.at_usec = MAX_OF(worker->destination_retry.at_usec,
+                                                clock_usec() + 10 * USEC_PER_MSEC);
         }
 }
 
@@ -249,8 +251,8 @@ static int destination_ready(struct worker *worker, struct failure *ret_failure)
 }
 
 void pass_run(struct worker *worker) {
-        struct pass pass = {.worker = worker};
-        struct failure failure = {0};
+        struct pass pass = { .worker = worker };
+        struct failure failure = { 0 };
         int r;
 
         if (destination_ready(worker, &failure) < 0) {

@@ -43,8 +43,8 @@ void report_moving(struct session *session) {
 void report_idle(struct session *session) {
         bool has_news = session->status.phase != SESSION_IDLE;
 
-        if (!has_news && session->status.lag_events == 0 && session->status.adopt_done == session->adopt_done &&
-            session->status.epoch == session->epoch)
+        if (!has_news && session->status.lag_events == 0 &&
+            session->status.adopt_done == session->adopt_done && session->status.epoch == session->epoch)
                 return; /* said already: an idle session costs nothing (M9) */
         session->status.phase = SESSION_IDLE;
         session->status.lag_events = session->status.lag_bytes = 0;
@@ -56,7 +56,8 @@ void report_idle(struct session *session) {
 
 void report_failure(struct session *session, const struct failure *failure, bool is_final) {
         enum session_phase phase = is_final ? SESSION_STOPPED : SESSION_WAITING;
-        bool has_news = session->status.phase != phase || session->status.failure_kind != (uint32_t) failure->kind ||
+        bool has_news = session->status.phase != phase ||
+                        session->status.failure_kind != (uint32_t) failure->kind ||
                         strcmp(session->status.reason, failure->text) != 0;
 
         session->failure = *failure;
@@ -76,7 +77,7 @@ void report_lag(struct session *session, uint64_t now_usec) {
                 return;
         session->lag_at_usec = now_usec + LAG_PERIOD_USEC;
         if (session->entry->ops->lag(session->source, session->checkpoint.position, &lag, NULL) < 0)
-                lag = (struct source_lag) {LAG_UNKNOWN, LAG_UNKNOWN, LAG_UNKNOWN};
+                lag = (struct source_lag){ LAG_UNKNOWN, LAG_UNKNOWN, LAG_UNKNOWN };
         session->status.lag_events = lag.events;
         session->status.lag_bytes = lag.bytes;
         session->status.oldest_realtime_usec = lag.oldest_realtime_usec;

@@ -14,9 +14,9 @@
 
 struct roster_entry {
         _Atomic uint32_t references;
-        struct session_config config;   /* as read, with the sequence it was read at */
+        struct session_config config; /* as read, with the sequence it was read at */
         struct url url;
-        const struct scheme *scheme;    /* NULL: the configuration is refused, see failure */
+        const struct scheme *scheme; /* NULL: the configuration is refused, see failure */
         const struct source_ops *ops;
         struct failure failure;
 };

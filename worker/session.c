@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/crash.h"
 #include "base/clock.h"
+#include "base/crash.h"
 #include "shm/slot.h"
 
 static void list_enter(struct session *session) {
@@ -70,10 +70,12 @@ void session_set_ready(struct session *session) {
 
 /* Where the source's files are; nothing is opened for it. */
 static void watch_paths(struct session *session) {
-        const struct source_config config = {
-                .name = session->entry->config.source, .url = &session->entry->url, .scheme = session->entry->scheme};
+        const struct source_config config = { .name = session->entry->config.source,
+                                              .url = &session->entry->url,
+                                              .scheme = session->entry->scheme };
 
-        (void) session->entry->ops->watch(&config, &session->watches.paths, NULL); /* none: the safety poll carries it */
+        (void) session->entry->ops->watch(&config, &session->watches.paths,
+                                          NULL); /* none: the safety poll carries it */
         session->fingerprint = wake_fingerprint(&session->watches.paths);
 }
 
@@ -106,11 +108,11 @@ int session_new(struct worker *worker, uint32_t slot_index, uint64_t epoch, stru
         session->active_usec = clock_usec();
         for (size_t i = 0; i < WAKE_WATCH_COUNT; i++)
                 session->watches.links[i].watch_descriptor = -1;
-        session->status = (struct session_status) {.phase = SESSION_STARTING,
+        session->status = (struct session_status){ .phase = SESSION_STARTING,
                                                    .epoch = epoch,
                                                    .lag_events = LAG_UNKNOWN,
                                                    .lag_bytes = LAG_UNKNOWN,
-                                                   .oldest_realtime_usec = LAG_UNKNOWN};
+                                                   .oldest_realtime_usec = LAG_UNKNOWN };
         if (entry->scheme)
                 watch_paths(session);
         fault_learn(session);
@@ -135,8 +137,9 @@ void session_close_source(struct session *session) {
 }
 
 int session_open_source(struct session *session, struct failure *ret_failure) {
-        const struct source_config config = {
-                .name = session->entry->config.source, .url = &session->entry->url, .scheme = session->entry->scheme};
+        const struct source_config config = { .name = session->entry->config.source,
+                                              .url = &session->entry->url,
+                                              .scheme = session->entry->scheme };
         int r;
 
         if (session->source)

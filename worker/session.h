@@ -11,19 +11,19 @@ struct session {
         uint64_t epoch;
         struct roster_entry *entry; /* counted */
 
-        struct source *source;      /* NULL: closed (budget) or not there */
+        struct source *source; /* NULL: closed (budget) or not there */
         struct destination_session *target;
-        bool claimed;               /* fenced at this epoch, checkpoint read (M2) */
-        bool verified;              /* identity and anchor of the open source compared (M4) */
-        bool fused;                 /* attached to the destination */
+        bool claimed;                  /* fenced at this epoch, checkpoint read (M2) */
+        bool verified;                 /* identity and anchor of the open source compared (M4) */
+        bool fused;                    /* attached to the destination */
         char identity[IDENTITY_BYTES]; /* of the source that was verified */
-        bool adopting;              /* the operator accepted source or destination as they are */
-        bool clean_pending;         /* there may be something to clean at the source */
-        bool tail_pending;          /* M3: bytes beyond the recorded length wait for the source */
-        struct checkpoint checkpoint; /* durable; valid once claimed */
+        bool adopting;                 /* the operator accepted source or destination as they are */
+        bool clean_pending;            /* there may be something to clean at the source */
+        bool tail_pending;             /* M3: bytes beyond the recorded length wait for the source */
+        struct checkpoint checkpoint;  /* durable; valid once claimed */
 
         struct session_status status; /* as published last */
-        struct failure failure;     /* why it is waiting or stopped */
+        struct failure failure;       /* why it is waiting or stopped */
         struct retry retry;
         uint64_t adopt_done;
 
@@ -35,9 +35,9 @@ struct session {
         /* M9 */
         struct wake_watches watches;
         bool is_watched;
-        uint64_t fingerprint;       /* of all its files at the last sweep */
-        uint64_t opened_stamp;      /* of the source's own file when it was opened */
-        bool second_look;           /* stopped for its identity, but the files changed: compare again */
+        uint64_t fingerprint;  /* of all its files at the last sweep */
+        uint64_t opened_stamp; /* of the source's own file when it was opened */
+        bool second_look;      /* stopped for its identity, but the files changed: compare again */
         uint64_t recheck_at_usec, recheck_delay_usec, news_usec;
         uint64_t active_usec, lag_at_usec;
 
@@ -47,14 +47,14 @@ struct session {
 
         /* The batch in hand; valid inside one pass. */
         struct checkpoint target_checkpoint;
-        bool in_transaction; /* its part of the transaction stands */
-        bool changed;        /* … and holds something to commit */
-        bool more;           /* it stopped at a limit */
-        bool row_once;       /* the fused path failed: take the row path, which can name the culprit */
-        bool blames_source;  /* the failure is the source's: the other sessions go on */
-        bool counts_moved;   /* events were stepped over … */
+        bool in_transaction;  /* its part of the transaction stands */
+        bool changed;         /* … and holds something to commit */
+        bool more;            /* it stopped at a limit */
+        bool row_once;        /* the fused path failed: take the row path, which can name the culprit */
+        bool blames_source;   /* the failure is the source's: the other sessions go on */
+        bool counts_moved;    /* events were stepped over … */
         uint64_t moved_count; /* … so many */
-        bool held;           /* the claim stands, but nothing may be moved: session->failure says why */
+        bool held;            /* the claim stands, but nothing may be moved: session->failure says why */
 };
 
 /* session.c: taking a slot that is ours, giving it up. */
@@ -93,10 +93,10 @@ int move_tail(struct session *session, struct failure *ret_failure);
 
 /* batch.c: the part of one session in a transaction. */
 enum batch_outcome {
-        BATCH_DONE,         /* its part stands, changed or not */
-        BATCH_FAILED,       /* rolled back, reported; the others go on */
-        BATCH_LOST,         /* not ours any more: freed */
-        BATCH_POOL_FAILED,  /* the destination failed: the whole transaction is void */
+        BATCH_DONE,        /* its part stands, changed or not */
+        BATCH_FAILED,      /* rolled back, reported; the others go on */
+        BATCH_LOST,        /* not ours any more: freed */
+        BATCH_POOL_FAILED, /* the destination failed: the whole transaction is void */
 };
 enum batch_outcome batch_run(struct session *session, const struct batch_limits *limits,
                              struct failure *ret_failure);

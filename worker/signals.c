@@ -9,7 +9,7 @@
 #include "worker/worker.h"
 
 static struct worker *the_worker; /* set once, before the handlers are installed */
-static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
+static const int fault_signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS };
 
 static void on_drain(int signal_number) {
         int saved_errno = errno;
@@ -27,9 +27,10 @@ static void on_fault(int signal_number) {
 
 int signals_install(struct worker *worker) {
         static char stack[16384]; /* a fault may be the stack's own */
-        const stack_t alternate = {.ss_sp = stack, .ss_size = sizeof(stack)};
-        struct sigaction drain = {.sa_handler = on_drain, .sa_flags = SA_RESTART};
-        struct sigaction fault = {.sa_handler = on_fault, .sa_flags = (int) SA_RESETHAND | SA_ONSTACK | SA_NODEFER};
+        const stack_t alternate = { .ss_sp = stack, .ss_size = sizeof(stack) };
+        struct sigaction drain = { .sa_handler = on_drain, .sa_flags = SA_RESTART };
+        struct sigaction fault = { .sa_handler = on_fault,
+                                   .sa_flags = (int) SA_RESETHAND | SA_ONSTACK | SA_NODEFER };
 
         assert(worker);
         the_worker = worker;

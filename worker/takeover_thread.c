@@ -15,7 +15,7 @@
 #define TAKEOVER_PRIORITY 10
 
 static void raise_priority(struct worker *worker) {
-        const struct sched_param parameter = {.sched_priority = TAKEOVER_PRIORITY};
+        const struct sched_param parameter = { .sched_priority = TAKEOVER_PRIORITY };
         int r;
 
         r = pthread_setschedparam(pthread_self(), SCHED_FIFO, &parameter);
@@ -38,7 +38,7 @@ static void read_orders(struct worker *worker) {
 }
 
 static void handle(struct worker *worker, int news) {
-        struct takeover_result result = {0};
+        struct takeover_result result = { 0 };
 
         if (news & LIFE_NEWS_DEATH)
                 (void) takeover_run(worker->segment, worker->pool_index, worker->ref, &result);
@@ -54,7 +54,7 @@ static void handle(struct worker *worker, int news) {
 
 void *takeover_thread_main(void *argument) {
         struct worker *worker = argument;
-        struct life_watch watch = {0};
+        struct life_watch watch = { 0 };
 
         (void) pthread_setname_np(pthread_self(), "takeover");
         raise_priority(worker);

@@ -47,9 +47,10 @@ int target_open(struct worker *worker, struct failure *ret_failure) {
         int r;
 
         if (worker->destination && worker->destination_ops->is_stale(worker->destination)) {
-                log_line(LOG_WARNING, &(struct log_fields) {.destination = worker->settings.name},
-                         "destination %s: its path leads to another file now; it is opened again and compared",
-                         worker->settings.name);
+                log_line(
+                        LOG_WARNING, &(struct log_fields){ .destination = worker->settings.name },
+                        "destination %s: its path leads to another file now; it is opened again and compared",
+                        worker->settings.name);
                 target_close(worker);
         }
         if (worker->destination)
@@ -65,7 +66,7 @@ int target_open(struct worker *worker, struct failure *ret_failure) {
                 return r;
         }
         retry_clear(&worker->destination_retry);
-        worker->destination_failure = (struct failure) {0};
+        worker->destination_failure = (struct failure){ 0 };
         return 0;
 }
 

@@ -12,7 +12,8 @@ static int refuse(const struct session *session, struct failure *ret_failure, co
         const struct checkpoint *checkpoint = &session->target_checkpoint;
 
         return failure_set(ret_failure, -ESTALE, FAILURE_IDENTITY,
-                           "source %s is not the one that was moved up to %" PRIu64 ": %s. Bring the right one back, "
+                           "source %s is not the one that was moved up to %" PRIu64
+                           ": %s. Bring the right one back, "
                            "or run `baton adopt %s` to go on with this one after %" PRIu64,
                            session->entry->config.source, checkpoint->position, what,
                            session->entry->config.session, checkpoint->position);
@@ -24,14 +25,15 @@ static int refuse_reuse(const struct session *session, uint64_t last, struct fai
 
         if (!table)
                 table = "outbox";
-        return failure_set(ret_failure, -ESTALE, FAILURE_IDENTITY,
-                           "source %s ends at %" PRIu64 ", but %" PRIu64 " is moved already: its next events would get "
-                           "numbers that were used. Raise them first (UPDATE sqlite_sequence SET seq=%" PRIu64
-                           " WHERE name='%s', needs AUTOINCREMENT, and remove or renumber the rows up to %" PRIu64
-                           "), then run `baton adopt %s`",
-                           session->entry->config.source, last, session->target_checkpoint.position,
-                           session->target_checkpoint.position, table, session->target_checkpoint.position,
-                           session->entry->config.session);
+        return failure_set(
+                ret_failure, -ESTALE, FAILURE_IDENTITY,
+                "source %s ends at %" PRIu64 ", but %" PRIu64 " is moved already: its next events would get "
+                "numbers that were used. Raise them first (UPDATE sqlite_sequence SET seq=%" PRIu64
+                " WHERE name='%s', needs AUTOINCREMENT, and remove or renumber the rows up to %" PRIu64
+                "), then run `baton adopt %s`",
+                session->entry->config.source, last, session->target_checkpoint.position,
+                session->target_checkpoint.position, table, session->target_checkpoint.position,
+                session->entry->config.session);
 }
 
 /* After an adoption of a source without the row at `position` there is no anchor. Until the next event
@@ -50,13 +52,14 @@ static int verify_without_anchor(struct session *session, struct failure *ret_fa
 
 static int verify_anchor(struct session *session, struct failure *ret_failure) {
         struct checkpoint *checkpoint = &session->target_checkpoint;
-        struct failure failure = {0};
+        struct failure failure = { 0 };
         uint64_t digest;
         int r;
 
         r = session->entry->ops->anchor(session->source, checkpoint->position, &digest, &failure);
         if (r == -ENOENT && !session->adopting)
-                return refuse(session, ret_failure, "the last moved row is gone (a backup was restored, or the table emptied)");
+                return refuse(session, ret_failure,
+                              "the last moved row is gone (a backup was restored, or the table emptied)");
         if (r == -ENOENT) {
                 checkpoint->anchor = 0;
                 return verify_without_anchor(session, ret_failure);

@@ -20,7 +20,7 @@
 int wake_init(struct wake *wake) {
         assert(wake);
 
-        *wake = (struct wake) {.inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC)};
+        *wake = (struct wake){ .inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC) };
         return wake->inotify_fd < 0 ? -errno : 0;
 }
 
@@ -120,7 +120,8 @@ static bool link_concerns(struct wake *wake, struct wake_link *link, const struc
         if (event->len == 0)
                 return false;
         for (size_t i = 0; i < SOURCE_WATCH_FILES; i++)
-                if (watches->paths.file_names[i][0] && strcmp(watches->paths.file_names[i], event->name) == 0) {
+                if (watches->paths.file_names[i][0] &&
+                    strcmp(watches->paths.file_names[i], event->name) == 0) {
                         (void) watch_file(wake, session, i);
                         return true;
                 }

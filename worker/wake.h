@@ -14,7 +14,7 @@ struct session;
 /* One for the directory and one for each file. */
 #define WAKE_WATCH_COUNT (1 + SOURCE_WATCH_FILES)
 
-struct wake_link {          /* one watch of one session; several sessions may share a descriptor */
+struct wake_link {            /* one watch of one session; several sessions may share a descriptor */
         int watch_descriptor; /* -1: none */
         struct session *session;
         struct wake_link *next; /* of the bucket */

@@ -23,14 +23,14 @@ static void candidates_add(struct candidates *candidates, uint32_t slot_index, u
         uint32_t least = 0;
 
         if (candidates->count < WARM_COUNT) {
-                candidates->list[candidates->count++] = (struct candidate) {slot_index, active_usec};
+                candidates->list[candidates->count++] = (struct candidate){ slot_index, active_usec };
                 return;
         }
         for (uint32_t i = 1; i < WARM_COUNT; i++)
                 if (candidates->list[i].active_usec < candidates->list[least].active_usec)
                         least = i;
         if (active_usec > candidates->list[least].active_usec)
-                candidates->list[least] = (struct candidate) {slot_index, active_usec};
+                candidates->list[least] = (struct candidate){ slot_index, active_usec };
 }
 
 static bool candidates_have(const struct candidates *candidates, uint32_t slot_index) {
@@ -73,7 +73,9 @@ static void warm_open(struct worker *worker, struct warm_source *warm, uint32_t 
 
         if (!entry)
                 return;
-        config = (struct source_config) {.name = entry->config.source, .url = &entry->url, .scheme = entry->scheme};
+        config = (struct source_config){ .name = entry->config.source,
+                                         .url = &entry->url,
+                                         .scheme = entry->scheme };
         if (!entry->scheme || entry->ops->open(&config, &warm->source, NULL) < 0) {
                 roster_unref(entry);
                 return;
@@ -110,9 +112,10 @@ void warm_renew(struct worker *worker, uint64_t now_usec) {
         for (uint32_t i = 0; i < WARM_COUNT; i++) {
                 struct warm_source *warm = &worker->warm.sources[i];
 
-                if (warm->entry && (!candidates_have(&candidates, warm->slot_index) ||
-                                    worker->segment->configs[warm->slot_index].sequence != warm->entry->config.sequence ||
-                                    warm->entry->ops->is_stale(warm->source)))
+                if (warm->entry &&
+                    (!candidates_have(&candidates, warm->slot_index) ||
+                     worker->segment->configs[warm->slot_index].sequence != warm->entry->config.sequence ||
+                     warm->entry->ops->is_stale(warm->source)))
                         warm_drop(warm);
         }
         for (uint32_t i = 0; i < candidates.count; i++) {
@@ -132,7 +135,8 @@ struct source *warm_take(struct worker *worker, uint32_t slot_index, const struc
 
         if (!warm)
                 return NULL;
-        if (warm->entry->config.sequence == entry->config.sequence && !warm->entry->ops->is_stale(warm->source))
+        if (warm->entry->config.sequence == entry->config.sequence &&
+            !warm->entry->ops->is_stale(warm->source))
                 source = TAKE(warm->source);
         warm_drop(warm);
         return source;

@@ -23,7 +23,7 @@ struct warm_source {
 struct warm {
         struct warm_source sources[WARM_COUNT];
         uint64_t renew_at_usec;
-        bool is_due;            /* something rang since the last look */
+        bool is_due; /* something rang since the last look */
 };
 
 /* While nothing else is to do, after a ring or a sweep, at most once a second: opens what should be warm, closes the rest. */

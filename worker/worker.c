@@ -24,13 +24,14 @@
 
 void retry_again(struct retry *retry, uint64_t now_usec) {
         assert(retry);
-        retry->delay_usec = retry->delay_usec == 0 ? RETRY_FIRST_USEC
-                                                   : MIN_OF(retry->delay_usec * 2, (uint64_t) RETRY_LAST_USEC);
+        retry->delay_usec = retry->delay_usec == 0
+                                    ? RETRY_FIRST_USEC
+                                    : MIN_OF(retry->delay_usec * 2, (uint64_t) RETRY_LAST_USEC);
         retry->at_usec = now_usec + retry->delay_usec;
 }
 
 void retry_clear(struct retry *retry) {
-        *retry = (struct retry) {0};
+        *retry = (struct retry){ 0 };
 }
 
 static int settings_load(struct worker *worker, struct failure *ret_failure) {
@@ -38,10 +39,11 @@ static int settings_load(struct worker *worker, struct failure *ret_failure) {
 
         r = pool_settings_read(worker->segment, worker->pool_index, &worker->settings);
         if (r < 0)
-                return failure_set(ret_failure, r, FAILURE_STOP,
-                                   "pool %u of the segment cannot be read (%s); a supervisor starts workers with "
-                                   "the right --pool",
-                                   worker->pool_index, strerror(-r));
+                return failure_set(
+                        ret_failure, r, FAILURE_STOP,
+                        "pool %u of the segment cannot be read (%s); a supervisor starts workers with "
+                        "the right --pool",
+                        worker->pool_index, strerror(-r));
         if (worker->settings.state != POOL_ACTIVE)
                 return failure_set(ret_failure, -ESTALE, FAILURE_STOP,
                                    "pool %u is not in use; the supervisor withdrew destination \"%s\"",
@@ -65,7 +67,8 @@ static int memory_open(struct worker *worker, struct failure *ret_failure) {
 
         worker->by_slot = calloc(worker->segment->slot_count, sizeof(worker->by_slot[0]));
         if (!worker->by_slot)
-                return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "no memory for the table of sessions");
+                return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE,
+                                   "no memory for the table of sessions");
         r = handoff_init(&worker->handoff, worker->segment->slot_count);
         if (r < 0)
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "no memory for the hand-off queue");
@@ -101,13 +104,13 @@ int worker_open(struct worker *worker, const struct directories *directories, ui
         int r;
 
         assert(worker);
-        *worker = (struct worker) {.directories = *directories,
+        *worker = (struct worker){ .directories = *directories,
                                    .pool_index = pool_index,
                                    .workers_lock_fd = -1,
                                    .wake_fd = -1,
                                    .control_fd = -1,
                                    .notify_fd = -1,
-                                   .wake.inotify_fd = -1};
+                                   .wake.inotify_fd = -1 };
 
         /* S11: the lock first, then the segment by its path, so that what we map cannot be replaced. */
         r = workers_lock_shared(directories->state, LOCK_WAIT_USEC, &worker->workers_lock_fd, ret_failure);
@@ -117,8 +120,9 @@ int worker_open(struct worker *worker, const struct directories *directories, ui
         if (r < 0)
                 return r;
         if (pool_index >= worker->segment->pool_count)
-                return failure_set(ret_failure, -ERANGE, FAILURE_STOP, "the segment has no pool %u (it has %u)",
-                                   pool_index, worker->segment->pool_count);
+                return failure_set(ret_failure, -ERANGE, FAILURE_STOP,
+                                   "the segment has no pool %u (it has %u)", pool_index,
+                                   worker->segment->pool_count);
         memcpy(worker->instance, worker->segment->header->instance, sizeof(worker->instance));
         r = settings_load(worker, ret_failure);
         if (r < 0)
@@ -167,7 +171,7 @@ void worker_drain(struct worker *worker, enum drain level) {
 }
 
 void worker_notify_supervisor(struct worker *worker) {
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
         int n;
 
         n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", worker->directories.runtime);

@@ -74,8 +74,8 @@ struct worker {
 
 enum drain {
         DRAIN_NO = 0,
-        DRAIN_LEAVE = 1,  /* scale down, SIGTERM to this process, no supervisor: hand all over, leave */
-        DRAIN_STOP = 2,   /* everything stops: release to nobody, leave */
+        DRAIN_LEAVE = 1, /* scale down, SIGTERM to this process, no supervisor: hand all over, leave */
+        DRAIN_STOP = 2,  /* everything stops: release to nobody, leave */
 };
 
 /* worker.c */

@@ -8,8 +8,7 @@
 
 static char text[FORMAT_BYTES];
 
-Test(cli_format, counts_are_grouped)
-{
+Test(cli_format, counts_are_grouped) {
         cr_assert_str_eq(format_count(0, text), "0");
         cr_assert_str_eq(format_count(999, text), "999");
         cr_assert_str_eq(format_count(1000, text), "1,000");
@@ -17,15 +16,13 @@ Test(cli_format, counts_are_grouped)
         cr_assert_str_eq(format_count(UINT64_MAX - 1, text), "18,446,744,073,709,551,614");
 }
 
-Test(cli_format, unknown_is_never_zero_c4)
-{
+Test(cli_format, unknown_is_never_zero_c4) {
         cr_assert_str_eq(format_count(FORMAT_UNKNOWN, text), "unknown");
         cr_assert_str_eq(format_size(FORMAT_UNKNOWN, text), "unknown");
         cr_assert_str_eq(format_span(FORMAT_UNKNOWN, text), "unknown");
 }
 
-Test(cli_format, sizes)
-{
+Test(cli_format, sizes) {
         cr_assert_str_eq(format_size(0, text), "0 B");
         cr_assert_str_eq(format_size(1023, text), "1023 B");
         cr_assert_str_eq(format_size(1536, text), "1.5 KiB");
@@ -40,8 +37,7 @@ static const char *foreign(const char *field, size_t field_bytes) {
         return harmless;
 }
 
-Test(cli_format, a_foreign_text_cannot_steer_the_terminal_c3)
-{
+Test(cli_format, a_foreign_text_cannot_steer_the_terminal_c3) {
         static const char open_end[4] = { 'a', 'b', 'c', 'd' };
 
         cr_assert_str_eq(foreign("orders", 7), "orders");
@@ -55,16 +51,14 @@ Test(cli_format, a_foreign_text_cannot_steer_the_terminal_c3)
         cr_assert_str_eq(foreign(open_end, sizeof(open_end)), "abcd", "no terminator");
 }
 
-Test(cli_format, a_foreign_text_is_cut_to_its_place_c3)
-{
+Test(cli_format, a_foreign_text_is_cut_to_its_place_c3) {
         char small[4];
 
         format_foreign("abcdefgh", 9, small, sizeof(small));
         cr_assert_str_eq(small, "abc");
 }
 
-Test(cli_format, columns_are_aligned_by_characters)
-{
+Test(cli_format, columns_are_aligned_by_characters) {
         _cleanup_table_ struct table table = { .align = "lr" };
         char *printed = NULL;
         size_t bytes;
@@ -92,8 +86,7 @@ static char *print_canvas(const struct canvas *canvas, unsigned rows, bool with_
         return printed;
 }
 
-Test(cli_canvas, boxes_and_arrows)
-{
+Test(cli_canvas, boxes_and_arrows) {
         struct canvas canvas;
         char *printed;
 
@@ -107,8 +100,7 @@ Test(cli_canvas, boxes_and_arrows)
         free(printed);
 }
 
-Test(cli_canvas, colours_end_with_the_line_and_nothing_leaves_the_grid)
-{
+Test(cli_canvas, colours_end_with_the_line_and_nothing_leaves_the_grid) {
         struct canvas canvas;
         char *printed;
 

@@ -41,8 +41,7 @@ static void said(const char *expected) {
 
 TestSuite(cli_invocation, .init = cr_redirect_stderr);
 
-Test(cli_invocation, every_command_is_found_and_explains_itself)
-{
+Test(cli_invocation, every_command_is_found_and_explains_itself) {
         for (size_t i = 0; commands[i]; i++) {
                 char name[64], *second;
                 int words = 0;
@@ -60,8 +59,7 @@ Test(cli_invocation, every_command_is_found_and_explains_itself)
         }
 }
 
-Test(cli_invocation, unknown_command_names_the_nearest)
-{
+Test(cli_invocation, unknown_command_names_the_nearest) {
         const struct command *command;
         int words;
 
@@ -69,8 +67,7 @@ Test(cli_invocation, unknown_command_names_the_nearest)
         said("did you mean `baton status`");
 }
 
-Test(cli_invocation, a_second_word_is_asked_for)
-{
+Test(cli_invocation, a_second_word_is_asked_for) {
         const struct command *command;
         int words;
 
@@ -78,8 +75,7 @@ Test(cli_invocation, a_second_word_is_asked_for)
         said("baton journal check, baton journal show");
 }
 
-Test(cli_invocation, options_stand_anywhere)
-{
+Test(cli_invocation, options_stand_anywhere) {
         char **argv = WORDS("a", "-cfile", "b", "--state", "dir"); /* the arguments stay in it */
         struct invocation invocation;
 
@@ -94,24 +90,21 @@ Test(cli_invocation, options_stand_anywhere)
         cr_assert_eq(invocation.argument_count, 2);
 }
 
-Test(cli_invocation, unknown_option_names_the_nearest)
-{
+Test(cli_invocation, unknown_option_names_the_nearest) {
         struct invocation invocation;
 
         cr_assert_eq(parse("status", 1, WORDS("--jsn"), &invocation), EXIT_CODE_USAGE);
         said("did you mean --json?");
 }
 
-Test(cli_invocation, an_option_of_another_command_is_unknown)
-{
+Test(cli_invocation, an_option_of_another_command_is_unknown) {
         struct invocation invocation;
 
         cr_assert_eq(parse("status", 2, WORDS("--table", "x"), &invocation), EXIT_CODE_USAGE);
         said("there is no option --table");
 }
 
-Test(cli_invocation, values_are_demanded_and_refused)
-{
+Test(cli_invocation, values_are_demanded_and_refused) {
         struct invocation invocation;
 
         cr_assert_eq(parse("status", 1, WORDS("--runtime"), &invocation), EXIT_CODE_USAGE);
@@ -121,8 +114,7 @@ Test(cli_invocation, values_are_demanded_and_refused)
         cr_assert_eq(parse("status", 1, WORDS("--runtime="), &invocation), EXIT_CODE_USAGE);
 }
 
-Test(cli_invocation, arguments_are_counted_but_not_before_help)
-{
+Test(cli_invocation, arguments_are_counted_but_not_before_help) {
         struct invocation invocation;
 
         cr_assert_eq(parse("scale", 1, WORDS("events"), &invocation), EXIT_CODE_USAGE);

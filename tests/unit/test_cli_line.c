@@ -30,8 +30,7 @@ static struct verify_line parse(const char *text) {
         return line;
 }
 
-Test(cli_line, a_line_is_its_event)
-{
+Test(cli_line, a_line_is_its_event) {
         struct verify_line line = parse(LINE "\n");
         struct event event = event_of_line();
 
@@ -42,8 +41,7 @@ Test(cli_line, a_line_is_its_event)
         cr_assert_eq(verify_line_digest(&line, false), verify_digest(&event));
 }
 
-Test(cli_line, every_change_is_seen)
-{
+Test(cli_line, every_change_is_seen) {
         struct verify_line line = parse(LINE);
         struct event event;
 
@@ -67,8 +65,7 @@ Test(cli_line, every_change_is_seen)
         cr_assert(verify_line_is_event(&line, &event), "a tab between parts is written as a blank");
 }
 
-Test(cli_line, numbers_are_compared_digit_for_digit)
-{
+Test(cli_line, numbers_are_compared_digit_for_digit) {
         struct verify_line line = parse(
                 "{\"session\":\"s\",\"position\":1,\"key\":9007199254740993,\"type\":-1,\"at\":1.0,\"payload\":null}");
         struct event event = { .position = 1,
@@ -83,16 +80,14 @@ Test(cli_line, numbers_are_compared_digit_for_digit)
         cr_assert(!verify_line_is_event(&line, &event), "as doubles the two are equal");
 }
 
-Test(cli_line, a_torn_line_is_no_event)
-{
+Test(cli_line, a_torn_line_is_no_event) {
         struct verify_line line;
 
         for (size_t bytes = 0; bytes < strlen(LINE); bytes++)
                 cr_assert_lt(verify_line_parse(LINE, bytes, &line), 0, "%zu bytes", bytes);
 }
 
-Test(cli_line, false_lines_are_refused)
-{
+Test(cli_line, false_lines_are_refused) {
         static const char *const lines[] = {
                 "",
                 "[]",
@@ -111,8 +106,7 @@ Test(cli_line, false_lines_are_refused)
                 cr_assert_lt(verify_line_parse(lines[i], strlen(lines[i]), &line), 0, "%s", lines[i]);
 }
 
-Test(cli_line, random_bytes_end_within_their_bounds)
-{
+Test(cli_line, random_bytes_end_within_their_bounds) {
         static const char alphabet[] = "{}[]\",:\\ 1e-nultrfaspo\n\xff";
         uint64_t random = 99;
 
@@ -131,8 +125,7 @@ Test(cli_line, random_bytes_end_within_their_bounds)
         }
 }
 
-Test(cli_line, parked_lines_keep_every_storage_class)
-{
+Test(cli_line, parked_lines_keep_every_storage_class) {
         struct verify_line line = parse(
                 "{\"session\":\"s\",\"position\":3,\"key\":{\"base64\":\"AP8=\",\"class\":\"blob\"},"
                 "\"type\":{\"base64\":\"/2E=\",\"class\":\"text\"},\"at\":{\"float\":\"-Infinity\"},"
@@ -151,8 +144,7 @@ Test(cli_line, parked_lines_keep_every_storage_class)
 }
 
 /* Two implementations, one description. */
-Test(cli_line, both_digests_agree_c6)
-{
+Test(cli_line, both_digests_agree_c6) {
         static const char data[3000] = "some bytes";
         const struct event_value values[] = {
                 { .type = VALUE_NULL },

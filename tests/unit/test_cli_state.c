@@ -35,8 +35,7 @@ static const char *word_of(const struct state_facts *facts, const char **ret_why
         return state_name(state.word);
 }
 
-Test(cli_state, what_the_owner_says)
-{
+Test(cli_state, what_the_owner_says) {
         static const struct {
                 enum session_phase phase;
                 const char *word;
@@ -54,8 +53,7 @@ Test(cli_state, what_the_owner_says)
         }
 }
 
-Test(cli_state, reasons_are_told_and_harmless)
-{
+Test(cli_state, reasons_are_told_and_harmless) {
         struct state_facts facts = healthy();
         const char *why;
 
@@ -68,8 +66,7 @@ Test(cli_state, reasons_are_told_and_harmless)
         cr_assert_neq(why[0], '\0', "stopped always has a reason");
 }
 
-Test(cli_state, stalled_is_waiting_events_and_no_commit_for_stall_timeout)
-{
+Test(cli_state, stalled_is_waiting_events_and_no_commit_for_stall_timeout) {
         struct state_facts facts = healthy();
 
         status.phase = SESSION_MOVING;
@@ -91,8 +88,7 @@ Test(cli_state, stalled_is_waiting_events_and_no_commit_for_stall_timeout)
         cr_assert_str_eq(word_of(&facts, NULL), "waiting", "a time in the future proves nothing");
 }
 
-Test(cli_state, a_silent_or_dead_owner_is_not_believed)
-{
+Test(cli_state, a_silent_or_dead_owner_is_not_believed) {
         struct state_facts facts = healthy();
         const char *why;
 
@@ -105,8 +101,7 @@ Test(cli_state, a_silent_or_dead_owner_is_not_believed)
         cr_assert_str_eq(word_of(&facts, NULL), "waiting");
 }
 
-Test(cli_state, a_status_of_another_epoch_is_old)
-{
+Test(cli_state, a_status_of_another_epoch_is_old) {
         struct state_facts facts = healthy();
 
         status.phase = SESSION_STOPPED;
@@ -116,8 +111,7 @@ Test(cli_state, a_status_of_another_epoch_is_old)
         cr_assert_str_eq(word_of(&facts, NULL), "starting");
 }
 
-Test(cli_state, without_an_owner)
-{
+Test(cli_state, without_an_owner) {
         struct state_facts facts = healthy();
 
         slot.state = SLOT_ORPHAN;
@@ -130,8 +124,7 @@ Test(cli_state, without_an_owner)
         cr_assert_str_eq(word_of(&facts, NULL), "waiting");
 }
 
-Test(cli_state, quarantined_and_unreadable_slots_need_someone_s4)
-{
+Test(cli_state, quarantined_and_unreadable_slots_need_someone_s4) {
         struct state_facts facts = healthy();
 
         slot.quarantined = true;
@@ -140,8 +133,7 @@ Test(cli_state, quarantined_and_unreadable_slots_need_someone_s4)
         cr_assert_str_eq(word_of(&facts, NULL), "stopped");
 }
 
-Test(cli_state, attention_is_stopped_and_stalled_alone)
-{
+Test(cli_state, attention_is_stopped_and_stalled_alone) {
         for (unsigned word = 0; word < STATE_COUNT; word++)
                 cr_assert_eq(state_needs_attention(word), word == STATE_STOPPED || word == STATE_STALLED);
 }

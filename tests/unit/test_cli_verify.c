@@ -133,8 +133,7 @@ static void found(const struct verify_result *result, uint64_t missing, uint64_t
                      (unsigned long) result->unexpected.count);
 }
 
-Test(cli_verify, equal_sides_are_the_same)
-{
+Test(cli_verify, equal_sides_are_the_same) {
         struct verify_result result = verify();
 
         found(&result, 0, 0, 0, 0, 0);
@@ -143,8 +142,7 @@ Test(cli_verify, equal_sides_are_the_same)
         cr_assert_eq(result.found, EVENTS);
 }
 
-Test(cli_verify, a_session_without_a_checkpoint_has_moved_nothing)
-{
+Test(cli_verify, a_session_without_a_checkpoint_has_moved_nothing) {
         struct verify_result result;
 
         run_sql(destination_path, "DELETE FROM baton_checkpoint; DELETE FROM baton_events");
@@ -153,8 +151,7 @@ Test(cli_verify, a_session_without_a_checkpoint_has_moved_nothing)
         cr_assert_eq(result.expected, 0);
 }
 
-Test(cli_verify, events_behind_the_checkpoint_are_not_expected_yet)
-{
+Test(cli_verify, events_behind_the_checkpoint_are_not_expected_yet) {
         struct verify_result result;
 
         run_sql(source_path, "INSERT INTO outbox (payload) VALUES ('new'), ('newer')");
@@ -162,8 +159,7 @@ Test(cli_verify, events_behind_the_checkpoint_are_not_expected_yet)
         cr_assert(verify_result_is_clean(&result));
 }
 
-Test(cli_verify, losses_are_counted_and_named)
-{
+Test(cli_verify, losses_are_counted_and_named) {
         struct verify_result result;
 
         run_sql(destination_path, "DELETE FROM baton_events WHERE position IN (1, 1500, 2999, 3000)");
@@ -174,8 +170,7 @@ Test(cli_verify, losses_are_counted_and_named)
         cr_assert(!verify_result_is_clean(&result));
 }
 
-Test(cli_verify, duplicates)
-{
+Test(cli_verify, duplicates) {
         struct verify_result result;
 
         run_sql(destination_path,
@@ -186,8 +181,7 @@ Test(cli_verify, duplicates)
         cr_assert(!verify_result_is_clean(&result));
 }
 
-Test(cli_verify, a_swap_is_out_of_order)
-{
+Test(cli_verify, a_swap_is_out_of_order) {
         struct verify_result result;
 
         run_sql(destination_path, "UPDATE baton_events SET rowid = -1 WHERE position = 100;"
@@ -199,8 +193,7 @@ Test(cli_verify, a_swap_is_out_of_order)
         cr_assert(!verify_result_is_clean(&result));
 }
 
-Test(cli_verify, content_is_compared_to_the_storage_class)
-{
+Test(cli_verify, content_is_compared_to_the_storage_class) {
         struct verify_result result;
 
         run_sql(destination_path, "UPDATE baton_events SET at = CAST(at AS TEXT) WHERE position = 5;"
@@ -211,8 +204,7 @@ Test(cli_verify, content_is_compared_to_the_storage_class)
         cr_assert(result.digest_differs);
 }
 
-Test(cli_verify, what_nobody_sent_is_unexpected)
-{
+Test(cli_verify, what_nobody_sent_is_unexpected) {
         struct verify_result result;
 
         run_sql(source_path, "DELETE FROM outbox WHERE seq = 2000");
@@ -221,8 +213,7 @@ Test(cli_verify, what_nobody_sent_is_unexpected)
         found(&result, 0, 0, 0, 0, 2);
 }
 
-Test(cli_verify, another_session_is_another_session)
-{
+Test(cli_verify, another_session_is_another_session) {
         struct verify_result result;
 
         run_sql(destination_path,
@@ -232,8 +223,7 @@ Test(cli_verify, another_session_is_another_session)
         cr_assert(verify_result_is_clean(&result));
 }
 
-Test(cli_verify, parked_events_are_not_missing)
-{
+Test(cli_verify, parked_events_are_not_missing) {
         struct verify_result result;
 
         run_sql(destination_path,
@@ -247,8 +237,7 @@ Test(cli_verify, parked_events_are_not_missing)
         cr_assert_eq(result.found, EVENTS - 2);
 }
 
-Test(cli_verify, parked_and_moved_is_twice)
-{
+Test(cli_verify, parked_and_moved_is_twice) {
         struct verify_result result;
 
         run_sql(destination_path,
@@ -258,8 +247,7 @@ Test(cli_verify, parked_and_moved_is_twice)
         found(&result, 0, 1, 0, 0, 0);
 }
 
-Test(cli_verify, a_cleaned_source_is_proved_by_count_and_digest)
-{
+Test(cli_verify, a_cleaned_source_is_proved_by_count_and_digest) {
         struct verify_result result;
 
         run_sql(source_path, "DELETE FROM outbox WHERE seq < 2500");
@@ -273,8 +261,7 @@ Test(cli_verify, a_cleaned_source_is_proved_by_count_and_digest)
         cr_assert_eq(result.cleaned, EVENTS);
 }
 
-Test(cli_verify, a_cleaned_source_hides_no_loss_and_no_change)
-{
+Test(cli_verify, a_cleaned_source_hides_no_loss_and_no_change) {
         struct verify_result result;
 
         run_sql(source_path, "DELETE FROM outbox WHERE seq < 2500");
@@ -289,8 +276,7 @@ Test(cli_verify, a_cleaned_source_hides_no_loss_and_no_change)
         cr_assert(!verify_result_is_clean(&result));
 }
 
-Test(cli_verify, a_file_that_is_no_database_is_said)
-{
+Test(cli_verify, a_file_that_is_no_database_is_said) {
         struct verify_source *source = NULL;
         struct verify_result result = {};
         struct failure failure = {};
@@ -375,8 +361,7 @@ static struct verify_result lines_verified(void) {
         return result;
 }
 
-Test(cli_verify, lines_in_several_files_are_the_same_m3)
-{
+Test(cli_verify, lines_in_several_files_are_the_same_m3) {
         struct verify_result result;
         char path[400];
         FILE *file;
@@ -395,8 +380,7 @@ Test(cli_verify, lines_in_several_files_are_the_same_m3)
         cr_assert_eq(result.found, EVENTS);
 }
 
-Test(cli_verify, planted_damage_in_lines_is_found)
-{
+Test(cli_verify, planted_damage_in_lines_is_found) {
         struct verify_result result;
 
         make_journal();
@@ -413,8 +397,7 @@ Test(cli_verify, planted_damage_in_lines_is_found)
         cr_assert_eq(result.different.examples[0], 2500);
 }
 
-Test(cli_verify, cleaned_lines_are_proved_or_said_to_be_open)
-{
+Test(cli_verify, cleaned_lines_are_proved_or_said_to_be_open) {
         struct verify_result result;
 
         make_journal();
@@ -426,8 +409,7 @@ Test(cli_verify, cleaned_lines_are_proved_or_said_to_be_open)
         cr_assert_eq(result.cleaned, 1999);
 }
 
-Test(cli_verify, a_damaged_line_is_named)
-{
+Test(cli_verify, a_damaged_line_is_named) {
         struct verify_result result;
         struct failure failure = {};
         char path[400];

@@ -100,8 +100,7 @@ static json_t *json_of(const struct view *view) {
         return json;
 }
 
-Test(cli_view, a_reading_says_what_stands_there_s10)
-{
+Test(cli_view, a_reading_says_what_stands_there_s10) {
         _cleanup_view_ struct view view = {};
         const struct view_session *session;
 
@@ -123,8 +122,7 @@ Test(cli_view, a_reading_says_what_stands_there_s10)
         cr_assert_null(view_find_session(&view, "nobody"));
 }
 
-Test(cli_view, unknown_is_a_word_and_null_never_zero_c4)
-{
+Test(cli_view, unknown_is_a_word_and_null_never_zero_c4) {
         _cleanup_view_ struct view view = {};
         json_t *json, *sessions;
         char *text;
@@ -144,8 +142,7 @@ Test(cli_view, unknown_is_a_word_and_null_never_zero_c4)
         json_decref(json);
 }
 
-Test(cli_view, rates_need_two_readings_of_a_growing_count)
-{
+Test(cli_view, rates_need_two_readings_of_a_growing_count) {
         _cleanup_view_ struct view before = {}, view = {};
         struct session_status status = { .phase = SESSION_MOVING };
 
@@ -162,8 +159,7 @@ Test(cli_view, rates_need_two_readings_of_a_growing_count)
         cr_assert_lt(before.sessions[0].rate, 0, "a count that runs backwards is no rate");
 }
 
-Test(cli_view, the_supervisor_is_silent_gone_or_running)
-{
+Test(cli_view, the_supervisor_is_silent_gone_or_running) {
         _cleanup_view_ struct view running = {}, silent = {}, gone = {};
         uint64_t ticks;
 
@@ -181,8 +177,7 @@ Test(cli_view, the_supervisor_is_silent_gone_or_running)
         cr_assert_eq(gone.supervisor, SUPERVISOR_GONE, "the pid belongs to another process (S6)");
 }
 
-Test(cli_view, a_quarantined_slot_is_shown_and_its_session_found_in_the_new_one_s4)
-{
+Test(cli_view, a_quarantined_slot_is_shown_and_its_session_found_in_the_new_one_s4) {
         _cleanup_view_ struct view view = {};
 
         atomic_store(&writable->slots[2].quarantined, 1);
@@ -215,8 +210,7 @@ static void check_bounds(const struct view *view) {
 
 /* Whatever a worker writes over pools, workers, slots, configs and statuses: a reading ends, stays in
  * bounds, and prints text and valid JSON. */
-Test(cli_view, nonsense_in_the_segment_is_read_without_harm_p1)
-{
+Test(cli_view, nonsense_in_the_segment_is_read_without_harm_p1) {
         uint64_t random = 0x1234567;
         size_t first = LAYOUT_HEADER_BYTES, bytes = writable->bytes;
         uint8_t *base = (uint8_t *) writable->header;

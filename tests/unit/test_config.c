@@ -83,8 +83,7 @@ static void __attribute__((sentinel)) refused_raw(const void *text, size_t bytes
 #define ARCHIVE "[destination archive]\nurl = file:/d/archive\n"   /* two lines */
 
 /* ---- good ones -------------------------------------------------------------------------------------- */
-Test(config, the_ten_lines_of_the_manual)
-{
+Test(config, the_ten_lines_of_the_manual) {
         _cleanup_config_ struct config *config = loads(
                 "[destination events]\nurl = sqlite:/var/lib/baton/events.db\nworkers = 2\n\n"
                 "[source orders]\nurl = sqlite:/srv/shop/orders.db?table=outbox\nto  = events\n\n"
@@ -101,8 +100,7 @@ Test(config, the_ten_lines_of_the_manual)
         cr_assert_eq(config->sources[1].line, 9);
 }
 
-Test(config, what_is_not_said_has_its_default)
-{
+Test(config, what_is_not_said_has_its_default) {
         _cleanup_config_ struct config *config = loads(EVENTS);
         const struct config_destination *events = &config->destinations[0];
 
@@ -119,8 +117,7 @@ Test(config, what_is_not_said_has_its_default)
         cr_assert_not(events->cores);
 }
 
-Test(config, every_key_is_read)
-{
+Test(config, every_key_is_read) {
         _cleanup_config_ struct config *config = loads(
                 "[baton]\nstall-timeout = 2s\nadopt-timeout = 1min\nsessions = 65536\nmax-workers = 256\n"
                 "[destination events]\nurl = sqlite:/d/events.db\nworkers = 0\nbatch-rows = 7\n"
@@ -140,8 +137,7 @@ Test(config, every_key_is_read)
         cr_assert(events->cores);
 }
 
-Test(config, a_source_with_several_destinations_has_a_session_for_each)
-{
+Test(config, a_source_with_several_destinations_has_a_session_for_each) {
         _cleanup_config_ struct config *config = loads(
                 EVENTS ARCHIVE "[source orders]\nurl = sqlite:/s/o.db\nto = events , archive\n"
                                "[source bills]\nurl = sqlite:/s/b.db\nto = archive\n");
@@ -155,8 +151,7 @@ Test(config, a_source_with_several_destinations_has_a_session_for_each)
         cr_assert_eq(config->sources[1].session_first, 2);
 }
 
-Test(config, white_space_comments_crlf_and_a_byte_order_mark_mean_nothing)
-{
+Test(config, white_space_comments_crlf_and_a_byte_order_mark_mean_nothing) {
         _cleanup_config_ struct config *config = loads(
                 "\xef\xbb\xbf; a comment\r\n   [ destination   events ]   \r\n\turl=sqlite:/d/a;b.db ; behind it\r\n"
                 "\r\n# another\r\n  workers : 3\r\n");
@@ -165,8 +160,7 @@ Test(config, white_space_comments_crlf_and_a_byte_order_mark_mean_nothing)
         cr_assert_eq(config->destinations[0].workers, 3);
 }
 
-Test(config, a_value_longer_than_libinih_holds_is_whole)
-{
+Test(config, a_value_longer_than_libinih_holds_is_whole) {
         char text[1400], url[900];
         struct config *config;
 
@@ -185,8 +179,7 @@ Test(config, a_value_longer_than_libinih_holds_is_whole)
         }
 }
 
-Test(config, a_name_of_63_characters_is_whole)
-{
+Test(config, a_name_of_63_characters_is_whole) {
         const char *name = "a23456789-123456789-123456789-123456789-123456789-123456789-123";
         char text[400];
         struct config *config;
@@ -210,8 +203,7 @@ static void drop_in(const char *name, const char *text) {
         file_put(sub, text, strlen(text));
 }
 
-Test(config, drop_ins_override_and_extend_in_lexical_order)
-{
+Test(config, drop_ins_override_and_extend_in_lexical_order) {
         struct config *config;
 
         drop_in("20-b.conf",
@@ -226,16 +218,14 @@ Test(config, drop_ins_override_and_extend_in_lexical_order)
         config_free(config);
 }
 
-Test(config, an_error_in_a_drop_in_names_it)
-{
+Test(config, an_error_in_a_drop_in_names_it) {
         drop_in("10-a.conf", "\n[destination events]\nworkers = many\n");
         refused(EVENTS, "baton.conf.d/10-a.conf:3:", "[destination events]", "workers", "\"many\"",
                 "whole number", NULL);
 }
 
 /* ---- bad ones: lines --------------------------------------------------------------------------------- */
-Test(config, lines_that_are_no_configuration)
-{
+Test(config, lines_that_are_no_configuration) {
         char *long_line = malloc(9001);
 
         refused("url = x\n", "baton.conf:1:", "before any section", "[destination NAME]", NULL);
@@ -252,8 +242,7 @@ Test(config, lines_that_are_no_configuration)
         free(long_line);
 }
 
-Test(config, a_value_that_libinih_could_not_hold_is_refused_not_cut)
-{
+Test(config, a_value_that_libinih_could_not_hold_is_refused_not_cut) {
         char text[600] = EVENTS "workers =";
 
         memset(text + strlen(text), ' ', 400);
@@ -261,8 +250,7 @@ Test(config, a_value_that_libinih_could_not_hold_is_refused_not_cut)
         refused(text, "baton.conf:3:", "in a row", NULL);
 }
 
-Test(config, a_file_that_is_not_there)
-{
+Test(config, a_file_that_is_not_there) {
         struct config *config = NULL;
         struct failure failure = { 0 };
 
@@ -273,8 +261,7 @@ Test(config, a_file_that_is_not_there)
 }
 
 /* ---- bad ones: sections ------------------------------------------------------------------------------- */
-Test(config, sections)
-{
+Test(config, sections) {
         refused("\n[sorce orders]\n", "baton.conf:2:", "unknown section [sorce]", "nearest is [source]",
                 NULL);
         refused("[zebra]\n", "unknown section [zebra]", "[destination NAME]", NULL);
@@ -291,8 +278,7 @@ Test(config, sections)
 }
 
 /* ---- bad ones: keys and values -------------------------------------------------------------------------- */
-Test(config, keys)
-{
+Test(config, keys) {
         refused(EVENTS "worker = 2\n", "baton.conf:3:", "[destination events]", "no key \"worker\"",
                 "nearest is workers", NULL);
         refused("[baton]\nzebra = 2\n", "no key \"zebra\"", "there are stall-timeout", NULL);
@@ -300,8 +286,7 @@ Test(config, keys)
                 NULL);
 }
 
-Test(config, ranges_are_said)
-{
+Test(config, ranges_are_said) {
         refused(EVENTS "workers = 257\n", "baton.conf:3:", "workers = 257", "out of range: 0 to 256", NULL);
         refused(EVENTS "workers = -1\n", "workers", "not a whole number", NULL);
         refused(EVENTS "workers = 99999999999999999999\n", "out of range: 0 to 256", NULL);
@@ -318,8 +303,7 @@ Test(config, ranges_are_said)
 }
 
 /* ---- bad ones: addresses --------------------------------------------------------------------------------- */
-Test(config, addresses)
-{
+Test(config, addresses) {
         refused("[destination events]\nworkers = 1\n", "baton.conf:1:", "[destination events]", "has no url",
                 "url = sqlite:", NULL);
         refused("[destination events]\nurl = sqlte:/a\n", "baton.conf:2:", "\"sqlte\"", "sqlite", NULL);
@@ -333,8 +317,7 @@ Test(config, addresses)
 }
 
 /* ---- bad ones: what goes where ---------------------------------------------------------------------------- */
-Test(config, destinations_of_a_source)
-{
+Test(config, destinations_of_a_source) {
         refused(EVENTS "[source o]\nurl = sqlite:/o\n", "baton.conf:3:", "[source o]", "names no destination",
                 NULL);
         refused(EVENTS "[source o]\nurl = sqlite:/o\nto =\n", "baton.conf:5:", "names no destination", NULL);
@@ -348,8 +331,7 @@ Test(config, destinations_of_a_source)
                 "baton.conf:7:", "events and too are the same place", NULL);
 }
 
-Test(config, M14_two_sources_on_one_table_of_which_one_cleans)
-{
+Test(config, M14_two_sources_on_one_table_of_which_one_cleans) {
         refused(EVENTS "[source a]\nurl = sqlite:/o?table=t&clean-up=delete\nto = events\n"
                        "[source b]\nurl = sqlite:/o?table=t\nto = events\n",
                 "baton.conf:7:", "source a reads the same table", NULL);
@@ -372,8 +354,7 @@ static char *many(const char *head, const char *format, unsigned count) {
         return text;
 }
 
-Test(config, limits)
-{
+Test(config, limits) {
         _cleanup_free_ char *destinations = many("", "[destination d%u]\nurl = sqlite:/d/%u\nworkers = 0\n",
                                                  65);
         _cleanup_free_ char *sessions = many("[baton]\nsessions = 3\n" EVENTS,
@@ -385,8 +366,7 @@ Test(config, limits)
                 "baton.conf:8:", "[destination archive]", "4 workers in all", "max-workers = 3", NULL);
 }
 
-Test(config, sixty_five_thousand_sources)
-{
+Test(config, sixty_five_thousand_sources) {
         _cleanup_free_ char *text = many("[baton]\nsessions = 65536\n" EVENTS,
                                          "[source s%u]\nurl = sqlite:/s/%u.db\nto = events\n", 65536);
         _cleanup_config_ struct config *config = loads(text);
@@ -396,8 +376,7 @@ Test(config, sixty_five_thousand_sources)
         cr_assert_eq(config_find_session(config, "s65535"), 65535);
 }
 
-Test(config, names_are_found_and_guessed)
-{
+Test(config, names_are_found_and_guessed) {
         _cleanup_config_ struct config *config = loads(
                 EVENTS ARCHIVE "[source orders]\nurl = sqlite:/o\nto = events, archive\n");
 

@@ -23,8 +23,7 @@ static void expect_all_synced(const char *when) {
 }
 
 /* Whenever the journal gets a record, all that it speaks of is synced: bytes and directory entries. */
-Test(file_faults, M3_nothing_is_journaled_before_it_is_synced)
-{
+Test(file_faults, M3_nothing_is_journaled_before_it_is_synced) {
         struct checkpoint journal;
         struct fixture fixture;
         char path[640];
@@ -66,8 +65,7 @@ Test(file_faults, M3_nothing_is_journaled_before_it_is_synced)
 /* ---- M8: no room ------------------------------------------------------------------------------------ */
 
 /* The same owner goes on by itself when there is room, at whatever write there was none. */
-Test(file_faults, M8_disk_full_at_every_write)
-{
+Test(file_faults, M8_disk_full_at_every_write) {
         char *expected;
         unsigned n;
 
@@ -115,8 +113,7 @@ Test(file_faults, M8_disk_full_at_every_write)
 }
 
 /* The disk is full while a dead owner's tail is kept aside: nothing is cut before the copy is whole. */
-Test(file_faults, M8_disk_full_in_recovery)
-{
+Test(file_faults, M8_disk_full_in_recovery) {
         char *expected;
         unsigned n;
 
@@ -161,8 +158,7 @@ Test(file_faults, M8_disk_full_in_recovery)
 }
 
 /* Short writes, short reads and EINTR are no failures. */
-Test(file_faults, a_disk_that_takes_seven_bytes_at_a_time)
-{
+Test(file_faults, a_disk_that_takes_seven_bytes_at_a_time) {
         struct fixture fixture;
         char *expected;
 
@@ -241,8 +237,7 @@ static bool sync_fails_at(unsigned n, bool lose, const char *expected) {
         return uncertain;
 }
 
-Test(file_faults, M7_every_sync_fails_once)
-{
+Test(file_faults, M7_every_sync_fails_once) {
         unsigned n, uncertain_count = 0;
         char *expected;
 
@@ -261,8 +256,7 @@ Test(file_faults, M7_every_sync_fails_once)
 }
 
 /* A session that stays open: resync() writes its file to a new place, then the commit stands. */
-Test(file_faults, M7_resync_of_an_open_session)
-{
+Test(file_faults, M7_resync_of_an_open_session) {
         for (unsigned commit = 0; commit < 2; commit++) {
                 struct fixture fixture;
                 char *expected;
@@ -308,8 +302,7 @@ Test(file_faults, M7_resync_of_an_open_session)
 }
 
 /* M7: a fresh copy cannot be synced either: stop, and nothing that was durable is gone. */
-Test(file_faults, M7_a_disk_that_stays_broken_stops)
-{
+Test(file_faults, M7_a_disk_that_stays_broken_stops) {
         struct fixture fixture;
         char *expected;
 
@@ -409,21 +402,21 @@ static unsigned deaths(const char *query, bool half, bool sync_failure) {
         return n - 1;
 }
 
-Test(file_faults, M3_an_owner_dies_at_every_call)
-{
+Test(file_faults, M3_an_owner_dies_at_every_call) {
         cr_assert_gt(deaths("", false, false), 25);
         cr_assert_gt(deaths("", true, false), 25);
 }
 
-Test(file_faults, M3_an_owner_dies_at_every_call_with_rotation)
-{ cr_assert_gt(deaths("?rotate-size=700", false, false), 30); }
+Test(file_faults, M3_an_owner_dies_at_every_call_with_rotation) {
+        cr_assert_gt(deaths("?rotate-size=700", false, false), 30);
+}
 
-Test(file_faults, M7_an_owner_dies_at_every_call_around_a_failed_sync)
-{ cr_assert_gt(deaths("", false, true), 30); }
+Test(file_faults, M7_an_owner_dies_at_every_call_around_a_failed_sync) {
+        cr_assert_gt(deaths("", false, true), 30);
+}
 
 /* The heir dies too, at every call of its recovery and after; a third one finishes. */
-Test(file_faults, M3_the_heir_dies_in_recovery_too)
-{
+Test(file_faults, M3_the_heir_dies_in_recovery_too) {
         struct shared *shared = shared_new();
         char *expected;
 

@@ -154,8 +154,7 @@ static const struct {
         { "/**/1", 0 },
 };
 
-Test(file_json, M6_valid_documents_are_accepted)
-{
+Test(file_json, M6_valid_documents_are_accepted) {
         struct file_json_error error = { 0 };
         bool breaks;
 
@@ -166,8 +165,7 @@ Test(file_json, M6_valid_documents_are_accepted)
         }
 }
 
-Test(file_json, M6_invalid_documents_are_refused_with_the_place)
-{
+Test(file_json, M6_invalid_documents_are_refused_with_the_place) {
         struct file_json_error error;
         bool breaks;
 
@@ -181,8 +179,7 @@ Test(file_json, M6_invalid_documents_are_refused_with_the_place)
         }
 }
 
-Test(file_json, M6_a_nul_byte_is_refused_wherever_it_stands)
-{
+Test(file_json, M6_a_nul_byte_is_refused_wherever_it_stands) {
         static const char document[] = "{\"a\":[1,\"bcdefghijkl\\n\",true,-1.5e3]}";
         char broken[sizeof(document)];
         struct file_json_error error;
@@ -197,8 +194,7 @@ Test(file_json, M6_a_nul_byte_is_refused_wherever_it_stands)
 }
 
 /* No proper beginning of this document is one. */
-Test(file_json, M6_every_truncation_is_refused)
-{
+Test(file_json, M6_every_truncation_is_refused) {
         static const char document[] = "{\"a\":[1.5e-3,\"\\u00e9\xc3\xa9x\",true,null,{\"b\":{}}]}";
         struct file_json_error error;
         bool breaks;
@@ -229,8 +225,7 @@ static int check_nested(size_t depth, char open, char close) {
         return r;
 }
 
-Test(file_json, nesting_has_a_limit_and_no_recursion)
-{
+Test(file_json, nesting_has_a_limit_and_no_recursion) {
         cr_assert_eq(check_nested(FILE_JSON_DEPTH_MAX, '[', ']'), 0);
         cr_assert_eq(check_nested(FILE_JSON_DEPTH_MAX, '{', '}'), 0);
         cr_assert_lt(check_nested(FILE_JSON_DEPTH_MAX + 1, '[', ']'), 0);
@@ -240,8 +235,7 @@ Test(file_json, nesting_has_a_limit_and_no_recursion)
 }
 
 /* Whatever jansson accepts, we accept: 200,000 documents made by changing one byte of good ones. */
-Test(file_json, M6_accepts_what_jansson_accepts)
-{
+Test(file_json, M6_accepts_what_jansson_accepts) {
         static const char *const seeds[] = {
                 "{\"a\":[1,-2.5e3,true,null],\"b\":{\"c\":\"x\\u00e9\\n\xc3\xa9\"}}",
                 "[[],{},\"\",0,-0.5,\"\\\\\\\"/\"]",

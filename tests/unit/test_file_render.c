@@ -81,8 +81,7 @@ static void expect_rejected(struct event event, const char *reason) {
         file_buffer_done(&buffer);
 }
 
-Test(file_render, M3_a_whole_line_is_a_function_of_the_event)
-{
+Test(file_render, M3_a_whole_line_is_a_function_of_the_event) {
         struct event event = { .position = INT64_MAX,
                                .key = text("c-1"),
                                .type = text("order.made"),
@@ -94,8 +93,7 @@ Test(file_render, M3_a_whole_line_is_a_function_of_the_event)
                     "\"order.made\",\"at\":\"2026-11-23T18:02:11Z\",\"payload\":{\"total\":12.50}}\n");
 }
 
-Test(file_render, storage_classes_of_plain_values)
-{
+Test(file_render, storage_classes_of_plain_values) {
         expect_line(with_key(null_value), HEAD "\"key\":null" KEY_TAIL);
         expect_line(with_key(integer(0)), HEAD "\"key\":0" KEY_TAIL);
         expect_line(with_key(integer(INT64_MIN)), HEAD "\"key\":-9223372036854775808" KEY_TAIL);
@@ -113,8 +111,7 @@ Test(file_render, storage_classes_of_plain_values)
                     HEAD "\"key\":\"gr\xc3\xbc\xc3\x9f\xe2\x82\xac\xf0\x9f\x98\x80\"" KEY_TAIL);
 }
 
-Test(file_render, every_double_comes_back)
-{
+Test(file_render, every_double_comes_back) {
         struct file_buffer buffer = { .data = NULL };
         uint64_t bits = 1;
 
@@ -139,8 +136,7 @@ Test(file_render, every_double_comes_back)
         file_buffer_done(&buffer);
 }
 
-Test(file_render, payloads_travel_verbatim)
-{
+Test(file_render, payloads_travel_verbatim) {
         expect_line(with_payload(null_value), PAYLOAD_HEAD "null}\n");
         expect_line(with_payload(integer(-5)), PAYLOAD_HEAD "-5}\n");
         expect_line(with_payload(real(2.5)), PAYLOAD_HEAD "2.5}\n");
@@ -151,8 +147,7 @@ Test(file_render, payloads_travel_verbatim)
 }
 
 /* jansson cannot hold these; they are JSON all the same, and no payload is parked for being long (M6). */
-Test(file_render, M6_numbers_keep_their_digits)
-{
+Test(file_render, M6_numbers_keep_their_digits) {
         struct event event = with_payload(text("[123456789012345678901234567890,1e999,\"\\ud800\\u0000\"]"));
         struct file_buffer buffer = { .data = NULL };
         char *line;
@@ -164,8 +159,7 @@ Test(file_render, M6_numbers_keep_their_digits)
         file_buffer_done(&buffer);
 }
 
-Test(file_render, M6_rejections_say_what_and_where)
-{
+Test(file_render, M6_rejections_say_what_and_where) {
         expect_rejected(with_payload(text("")),
                         "event 17: payload is not JSON: it is empty at byte 0 (counted from 0)");
         expect_rejected(
@@ -216,8 +210,7 @@ static void expect_parked(struct event event, const char *expected) {
 
 #define REASON ",\"reason\":\"why \\\"so\\\"\"}\n"
 
-Test(file_render, M6_parked_lines_keep_every_storage_class)
-{
+Test(file_render, M6_parked_lines_keep_every_storage_class) {
         expect_parked(with_payload(text("{broken\n")), PAYLOAD_HEAD "\"{broken\\n\"" REASON);
         expect_parked(with_payload(text("\xff\xfe")),
                       PAYLOAD_HEAD "{\"base64\":\"//4=\",\"class\":\"text\"}" REASON);
@@ -239,8 +232,7 @@ Test(file_render, M6_parked_lines_keep_every_storage_class)
                            "\"payload\":null" REASON);
 }
 
-Test(file_render, M3_a_reason_is_bounded_and_always_text)
-{
+Test(file_render, M3_a_reason_is_bounded_and_always_text) {
         struct event event = with_key(null_value);
         struct file_buffer buffer = { .data = NULL };
         char reason[2000];
@@ -272,8 +264,7 @@ Test(file_render, M3_a_reason_is_bounded_and_always_text)
 }
 
 /* Every length around the 8-byte steps, with what needs a look at every place. */
-Test(file_render, strings_of_every_length_come_back)
-{
+Test(file_render, strings_of_every_length_come_back) {
         static const char *const specials[] = { "\"", "\\", "\n", "\x02", "\xc3\xa9", "\xf0\x9f\x98\x80" };
         struct file_buffer buffer = { .data = NULL };
 
@@ -300,8 +291,7 @@ Test(file_render, strings_of_every_length_come_back)
         file_buffer_done(&buffer);
 }
 
-Test(file_render, M3_state_round_trip_and_damage)
-{
+Test(file_render, M3_state_round_trip_and_damage) {
         const struct file_state state = { .file_number = 12,
                                           .position = UINT64_C(0x1122334455667788),
                                           .data_bytes = UINT64_C(0x123456789abc),

@@ -24,8 +24,7 @@ static void finish(struct fixture *fixture) {
 
 /* ---- when ------------------------------------------------------------------------------------------- */
 
-Test(file_rotate, rotation_by_size)
-{
+Test(file_rotate, rotation_by_size) {
         struct fixture fixture;
         uint64_t size;
 
@@ -45,8 +44,7 @@ Test(file_rotate, rotation_by_size)
         finish(&fixture);
 }
 
-Test(file_rotate, no_rotation_unless_asked_for)
-{
+Test(file_rotate, no_rotation_unless_asked_for) {
         struct fixture fixture;
 
         begin_with(&fixture, "", FIXTURE_EVENT_COUNT);
@@ -58,8 +56,7 @@ Test(file_rotate, no_rotation_unless_asked_for)
 }
 
 /* The age outlives the owner: it is in the journal. A clock that was set back delays, and no more. */
-Test(file_rotate, rotation_by_time)
-{
+Test(file_rotate, rotation_by_time) {
         struct fixture fixture;
         struct file_state state;
 
@@ -87,8 +84,7 @@ Test(file_rotate, rotation_by_time)
 
 /* ---- the windows (K10, K11) ------------------------------------------------------------------------- */
 
-Test(file_rotate, M3_the_next_file_is_there_and_the_journal_does_not_know)
-{
+Test(file_rotate, M3_the_next_file_is_there_and_the_journal_does_not_know) {
         struct fixture fixture;
 
         begin_with(&fixture, "?rotate-size=100", 4);
@@ -107,8 +103,7 @@ Test(file_rotate, M3_the_next_file_is_there_and_the_journal_does_not_know)
         finish(&fixture);
 }
 
-Test(file_rotate, M3_rotated_and_died_before_the_first_line)
-{
+Test(file_rotate, M3_rotated_and_died_before_the_first_line) {
         struct fixture fixture;
 
         begin_with(&fixture, "?rotate-size=100", 4);
@@ -123,8 +118,7 @@ Test(file_rotate, M3_rotated_and_died_before_the_first_line)
 }
 
 /* The first batch of a new file, durable, the journal behind: a tail from byte 0 on. */
-Test(file_rotate, M3_a_tail_in_a_rotated_file_is_adopted)
-{
+Test(file_rotate, M3_a_tail_in_a_rotated_file_is_adopted) {
         struct checkpoint journal;
         struct fixture fixture;
 
@@ -142,8 +136,7 @@ Test(file_rotate, M3_a_tail_in_a_rotated_file_is_adopted)
         finish(&fixture);
 }
 
-Test(file_rotate, M3_a_next_file_with_content_stops)
-{
+Test(file_rotate, M3_a_next_file_with_content_stops) {
         struct fixture fixture;
         char path[640];
 
@@ -170,8 +163,7 @@ static void expect_batch_stops(struct fixture *fixture, const char *words) {
 
 /* Another program cuts, extends, removes or replaces the file under a running owner: a hole, a mixture, or
  * lines in a file without a name would come of going on. */
-Test(file_rotate, M3_a_file_changed_by_another_program_stops_the_session)
-{
+Test(file_rotate, M3_a_file_changed_by_another_program_stops_the_session) {
         struct fixture fixture;
         char path[640], moved[700];
         size_t bytes;
@@ -202,8 +194,7 @@ Test(file_rotate, M3_a_file_changed_by_another_program_stops_the_session)
         finish(&fixture);
 }
 
-Test(file_rotate, M3_links_and_other_kinds_of_files_are_refused)
-{
+Test(file_rotate, M3_links_and_other_kinds_of_files_are_refused) {
         struct fixture fixture;
         char path[640];
 
@@ -221,8 +212,7 @@ Test(file_rotate, M3_links_and_other_kinds_of_files_are_refused)
         fixture_done(&fixture);
 }
 
-Test(file_rotate, M2_a_checkpoint_of_another_epoch_is_fenced)
-{
+Test(file_rotate, M2_a_checkpoint_of_another_epoch_is_fenced) {
         struct fixture fixture;
 
         begin_with(&fixture, "", 4);
@@ -236,8 +226,7 @@ Test(file_rotate, M2_a_checkpoint_of_another_epoch_is_fenced)
 
 /* ---- several sessions, one transaction ---------------------------------------------------------------- */
 
-Test(file_rotate, M8_one_session_fails_and_the_others_commit)
-{
+Test(file_rotate, M8_one_session_fails_and_the_others_commit) {
         const struct destination_ops *ops = &destination_file_ops;
         struct destination_session *sessions[3];
         struct checkpoint checkpoints[3] = { { .epoch = 1 }, { .epoch = 1 }, { .epoch = 1 } };
@@ -280,8 +269,7 @@ Test(file_rotate, M8_one_session_fails_and_the_others_commit)
 }
 
 /* S8: a batch larger than the buffer goes to the kernel in pieces, and a session that is idle holds none. */
-Test(file_rotate, S8_a_large_batch_needs_little_memory)
-{
+Test(file_rotate, S8_a_large_batch_needs_little_memory) {
         static char big[300 * 1024];
         struct fixture fixture;
         struct event event = { .position = 0 };
@@ -320,8 +308,7 @@ static int check(struct fixture *fixture, const char *path, char **ret_note) {
         return destination_file_ops.check(&config, ret_note, &fixture->failure);
 }
 
-Test(file_rotate, check_makes_nothing_and_says_why_not)
-{
+Test(file_rotate, check_makes_nothing_and_says_why_not) {
         struct fixture fixture;
         char path[640];
         char *note = NULL;
@@ -361,8 +348,7 @@ Test(file_rotate, check_makes_nothing_and_says_why_not)
         fixture_done(&fixture);
 }
 
-Test(file_rotate, a_directory_that_was_replaced_is_stale)
-{
+Test(file_rotate, a_directory_that_was_replaced_is_stale) {
         struct fixture fixture;
         char moved[300];
 

@@ -95,8 +95,7 @@ static void recover(struct fixture *fixture) {
         cr_assert(fixture->found);
 }
 
-Test(file_tail, M3_data_cut_at_every_byte)
-{
+Test(file_tail, M3_data_cut_at_every_byte) {
         struct scene scene;
 
         scene_init(&scene);
@@ -119,8 +118,7 @@ Test(file_tail, M3_data_cut_at_every_byte)
         scene_done(&scene);
 }
 
-Test(file_tail, M3_parked_cut_at_every_byte)
-{
+Test(file_tail, M3_parked_cut_at_every_byte) {
         struct scene scene;
 
         scene_init(&scene);
@@ -143,8 +141,7 @@ Test(file_tail, M3_parked_cut_at_every_byte)
 }
 
 /* After a power cut a tail may hold zeros or old blocks; a line with one wrong byte is not adopted. */
-Test(file_tail, M3_every_wrong_byte_ends_the_adoption)
-{
+Test(file_tail, M3_every_wrong_byte_ends_the_adoption) {
         struct scene scene;
 
         scene_init(&scene);
@@ -169,8 +166,7 @@ Test(file_tail, M3_every_wrong_byte_ends_the_adoption)
 }
 
 /* The same for a parked line, whose reason is known from the file alone. */
-Test(file_tail, M3_every_wrong_byte_of_a_parked_line_ends_the_adoption)
-{
+Test(file_tail, M3_every_wrong_byte_of_a_parked_line_ends_the_adoption) {
         struct scene scene;
 
         scene_init(&scene);
@@ -193,8 +189,7 @@ Test(file_tail, M3_every_wrong_byte_of_a_parked_line_ends_the_adoption)
 }
 
 /* The source lost its last events (or never had them): the lines are of nobody, and are kept aside. */
-Test(file_tail, M3_lines_of_unknown_events_are_cut)
-{
+Test(file_tail, M3_lines_of_unknown_events_are_cut) {
         struct scene scene;
         struct fixture fixture;
 
@@ -213,8 +208,7 @@ Test(file_tail, M3_lines_of_unknown_events_are_cut)
 }
 
 /* Adoption belongs to the transaction: rolled back, its events are moved again and stand there once. */
-Test(file_tail, M3_a_rollback_takes_the_adoption_back)
-{
+Test(file_tail, M3_a_rollback_takes_the_adoption_back) {
         struct scene scene;
         struct fixture fixture;
         bool adopted, parked;
@@ -254,8 +248,7 @@ Test(file_tail, M3_a_rollback_takes_the_adoption_back)
 }
 
 /* Nothing behind an event that was not found is adopted, even if it is asked for. */
-Test(file_tail, M3_the_prefix_stays_a_prefix)
-{
+Test(file_tail, M3_the_prefix_stays_a_prefix) {
         struct scene scene;
         struct fixture fixture;
         bool adopted, parked;
@@ -296,8 +289,7 @@ static void expect_refused(struct fixture *fixture, enum failure_kind kind, cons
         free(after);
 }
 
-Test(file_tail, M3_a_shorter_or_changed_file_stops)
-{
+Test(file_tail, M3_a_shorter_or_changed_file_stops) {
         struct scene scene;
         struct fixture fixture;
         char path[640];
@@ -327,8 +319,7 @@ Test(file_tail, M3_a_shorter_or_changed_file_stops)
         scene_done(&scene);
 }
 
-Test(file_tail, M3_content_without_a_journal_stops)
-{
+Test(file_tail, M3_content_without_a_journal_stops) {
         static const char *const names[] = { DATA, PARKED, "orders.000002.jsonl", "orders.1000000.jsonl" };
         static const char *const others[] = { "orders.jsonl", "orders.00001.jsonl", "orders.000001.cut-3",
                                               "orders2.000001.jsonl", "xorders.000001.jsonl" };
@@ -355,8 +346,7 @@ Test(file_tail, M3_content_without_a_journal_stops)
 
 /* M3: the journal was lost after the first batches: the mark of the beginning is gone, so it stops. And
  * another instance's beginning is content that is not ours. */
-Test(file_tail, M3_a_lost_journal_stops)
-{
+Test(file_tail, M3_a_lost_journal_stops) {
         struct fixture fixture;
         char *mark;
         size_t bytes;
@@ -382,8 +372,7 @@ Test(file_tail, M3_a_lost_journal_stops)
         fixture_done(&fixture);
 }
 
-Test(file_tail, M3_records_that_do_not_fit_stop)
-{
+Test(file_tail, M3_records_that_do_not_fit_stop) {
         struct scene scene;
         struct fixture fixture;
 
@@ -406,8 +395,7 @@ Test(file_tail, M3_records_that_do_not_fit_stop)
 
 /* More than one batch beyond the record: stop. A torn line of an event that the source knows is cut,
  * however long. */
-Test(file_tail, M3_at_most_one_batch_is_cut)
-{
+Test(file_tail, M3_at_most_one_batch_is_cut) {
         struct scene scene;
         struct fixture fixture;
         char path[640];
@@ -428,8 +416,7 @@ Test(file_tail, M3_at_most_one_batch_is_cut)
         scene_done(&scene);
 }
 
-Test(file_tail, M3_a_torn_line_of_a_known_event_may_be_long)
-{
+Test(file_tail, M3_a_torn_line_of_a_known_event_may_be_long) {
         const size_t text_bytes = FILE_CUT_BYTES_MAX + (1 << 20);
         struct fixture fixture;
         struct event event;
@@ -477,8 +464,7 @@ static bool give_up(void *context) {
         return ++*(unsigned *) context > 2;
 }
 
-Test(file_tail, M3_a_lock_held_by_another_makes_unavailable)
-{
+Test(file_tail, M3_a_lock_held_by_another_makes_unavailable) {
         struct fixture first, second;
         char *before, *after;
 
@@ -509,8 +495,7 @@ Test(file_tail, M3_a_lock_held_by_another_makes_unavailable)
 }
 
 /* S3: while it waits for a dying owner the mover answers pings, and gives up when told to. */
-Test(file_tail, S3_waiting_for_the_lock_pulses)
-{
+Test(file_tail, S3_waiting_for_the_lock_pulses) {
         struct fixture fixture;
         unsigned pulses = 0;
         char path[640];
@@ -535,8 +520,7 @@ Test(file_tail, S3_waiting_for_the_lock_pulses)
 }
 
 /* The dying owner's lock goes a few ms after its death is known: the heir waits for it (S7). */
-Test(file_tail, S7_a_lock_that_is_given_up_meanwhile_is_taken)
-{
+Test(file_tail, S7_a_lock_that_is_given_up_meanwhile_is_taken) {
         struct fixture fixture;
         char path[640];
         pid_t child;

@@ -211,8 +211,7 @@ static bool child_was_killed(uint64_t generation, unsigned at, const char *point
         return false;
 }
 
-Test(journal_crash, killed_at_every_call_one_after_another_J6_J7_J8)
-{
+Test(journal_crash, killed_at_every_call_one_after_another_J6_J7_J8) {
         uint64_t generation = 1;
         unsigned at;
 
@@ -233,8 +232,7 @@ Test(journal_crash, killed_at_every_call_one_after_another_J6_J7_J8)
         check_honest("at the end", at);
 }
 
-Test(journal_crash, killed_at_every_crash_point)
-{
+Test(journal_crash, killed_at_every_crash_point) {
 #ifndef BATON_CRASH_POINTS
         cr_skip_test("crash points are compiled in with CRASH=1 only");
 #endif
@@ -267,8 +265,7 @@ Test(journal_crash, killed_at_every_crash_point)
 }
 
 /* K6: a file that never rotates grows by a chunk. */
-Test(journal_crash, killed_while_the_file_grows_K6)
-{
+Test(journal_crash, killed_while_the_file_grows_K6) {
 #ifndef BATON_CRASH_POINTS
         cr_skip_test("crash points are compiled in with CRASH=1 only");
 #endif
@@ -291,8 +288,7 @@ Test(journal_crash, killed_while_the_file_grows_K6)
 
 /* ---- others at the same time ------------------------------------------------------------------- */
 
-Test(journal_crash, a_reader_beside_a_writer_sees_no_damage_and_no_step_back_J5)
-{
+Test(journal_crash, a_reader_beside_a_writer_sees_no_damage_and_no_step_back_J5) {
         struct journal_table *kept = NULL;
         int64_t before = 0, position;
         unsigned loads = 0;
@@ -335,8 +331,7 @@ Test(journal_crash, a_reader_beside_a_writer_sees_no_damage_and_no_step_back_J5)
         journal_table_free(kept);
 }
 
-Test(journal_crash, collect_with_three_dead_writers_J8)
-{
+Test(journal_crash, collect_with_three_dead_writers_J8) {
         struct journal *dead[3], *alive;
 
         for (uint32_t i = 0; i < 3; i++) {
@@ -372,8 +367,7 @@ Test(journal_crash, collect_with_three_dead_writers_J8)
         journal_close(alive);
 }
 
-Test(journal_crash, many_lives_and_collectors_at_once_J7_J8)
-{
+Test(journal_crash, many_lives_and_collectors_at_once_J7_J8) {
         pid_t pids[4];
         int status;
 

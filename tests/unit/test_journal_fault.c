@@ -209,29 +209,35 @@ static void fail_each(enum fault_kind kind, const char *what) {
         cr_expect_gt(at, 2, "no call of this kind was made");
 }
 
-Test(journal_fault, each_sync_fails_M7)
-{ fail_each(FAULT_SYNC, "sync"); }
+Test(journal_fault, each_sync_fails_M7) {
+        fail_each(FAULT_SYNC, "sync");
+}
 
-Test(journal_fault, each_sync_of_the_directory_fails_M7)
-{ fail_each(FAULT_DIRSYNC, "directory sync"); }
+Test(journal_fault, each_sync_of_the_directory_fails_M7) {
+        fail_each(FAULT_DIRSYNC, "directory sync");
+}
 
-Test(journal_fault, each_write_finds_no_room_M8)
-{ fail_each(FAULT_FULL, "no room"); }
+Test(journal_fault, each_write_finds_no_room_M8) {
+        fail_each(FAULT_FULL, "no room");
+}
 
-Test(journal_fault, each_write_is_short)
-{ fail_each(FAULT_SHORT, "short write"); }
+Test(journal_fault, each_write_is_short) {
+        fail_each(FAULT_SHORT, "short write");
+}
 
-Test(journal_fault, each_write_fails)
-{ fail_each(FAULT_WRITE, "write"); }
+Test(journal_fault, each_write_fails) {
+        fail_each(FAULT_WRITE, "write");
+}
 
-Test(journal_fault, each_open_fails)
-{ fail_each(FAULT_OPEN, "open"); }
+Test(journal_fault, each_open_fails) {
+        fail_each(FAULT_OPEN, "open");
+}
 
-Test(journal_fault, each_rename_fails)
-{ fail_each(FAULT_RENAME, "rename"); }
+Test(journal_fault, each_rename_fails) {
+        fail_each(FAULT_RENAME, "rename");
+}
 
-Test(journal_fault, the_disk_stays_full_for_a_while_M8)
-{
+Test(journal_fault, the_disk_stays_full_for_a_while_M8) {
         for (unsigned at = 1; at < 60; at += 3) {
                 fault_begin(FAULT_FULL, at, 20);
                 live(true);
@@ -242,8 +248,7 @@ Test(journal_fault, the_disk_stays_full_for_a_while_M8)
         }
 }
 
-Test(journal_fault, the_failed_descriptor_is_never_synced_again_J9)
-{
+Test(journal_fault, the_failed_descriptor_is_never_synced_again_J9) {
         struct failure failure = { 0 };
         struct journal *journal;
         unsigned syncs;
@@ -270,8 +275,7 @@ Test(journal_fault, the_failed_descriptor_is_never_synced_again_J9)
         journal_close(journal);
 }
 
-Test(journal_fault, a_reader_whose_sync_fails_says_so_once_J10)
-{
+Test(journal_fault, a_reader_whose_sync_fails_says_so_once_J10) {
         struct journal_table *table = NULL;
         struct failure failure = { 0 };
         struct journal *journal = fixture_open_as(0, 1, true, 0);
@@ -580,8 +584,10 @@ static void cut_everywhere(bool synced) {
         cr_expect_gt(at, synced ? 100 : 50, "the power went too seldom: %u", at);
 }
 
-Test(journal_fault, the_power_goes_at_every_call_synced_J3)
-{ cut_everywhere(true); }
+Test(journal_fault, the_power_goes_at_every_call_synced_J3) {
+        cut_everywhere(true);
+}
 
-Test(journal_fault, the_power_goes_at_every_call_unsynced_M1)
-{ cut_everywhere(false); }
+Test(journal_fault, the_power_goes_at_every_call_unsynced_M1) {
+        cut_everywhere(false);
+}

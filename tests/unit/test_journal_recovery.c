@@ -44,14 +44,15 @@ static void feed_all(const struct journal_row *rows, size_t row_count, unsigned 
         }
 }
 
-Test(journal_recovery, every_header_matches_one_row_J4)
-{ feed_all(journal_header_rows, journal_header_row_count, HEADER_CONDITION_COUNT); }
+Test(journal_recovery, every_header_matches_one_row_J4) {
+        feed_all(journal_header_rows, journal_header_row_count, HEADER_CONDITION_COUNT);
+}
 
-Test(journal_recovery, every_record_matches_one_row_J4)
-{ feed_all(journal_record_rows, journal_record_row_count, RECORD_CONDITION_COUNT); }
+Test(journal_recovery, every_record_matches_one_row_J4) {
+        feed_all(journal_record_rows, journal_record_row_count, RECORD_CONDITION_COUNT);
+}
 
-Test(journal_recovery, a_synced_file_never_loses_quietly_J4)
-{
+Test(journal_recovery, a_synced_file_never_loses_quietly_J4) {
         for (uint32_t conditions = 0; conditions < 1u << RECORD_CONDITION_COUNT; conditions++) {
                 enum journal_decision decision = journal_record_decide(conditions)->decision;
 
@@ -136,14 +137,15 @@ static void flip_every_byte(bool synced, uint8_t mask) {
         free(bytes);
 }
 
-Test(journal_recovery, every_byte_flipped_is_noticed_J2)
-{ flip_every_byte(true, 0xff); }
+Test(journal_recovery, every_byte_flipped_is_noticed_J2) {
+        flip_every_byte(true, 0xff);
+}
 
-Test(journal_recovery, every_byte_with_one_bit_flipped_is_noticed_J2)
-{ flip_every_byte(true, 0x01); }
+Test(journal_recovery, every_byte_with_one_bit_flipped_is_noticed_J2) {
+        flip_every_byte(true, 0x01);
+}
 
-Test(journal_recovery, every_byte_set_to_zero_in_an_unsynced_journal)
-{
+Test(journal_recovery, every_byte_set_to_zero_in_an_unsynced_journal) {
         size_t count;
         uint8_t *bytes = small_journal(false, &count);
 
@@ -163,8 +165,7 @@ Test(journal_recovery, every_byte_set_to_zero_in_an_unsynced_journal)
         free(bytes);
 }
 
-Test(journal_recovery, cut_to_every_length_it_is_a_prefix)
-{
+Test(journal_recovery, cut_to_every_length_it_is_a_prefix) {
         size_t count;
         uint8_t *bytes = small_journal(true, &count);
         int64_t a = 0, b = 0, c = 0;
@@ -193,8 +194,7 @@ Test(journal_recovery, cut_to_every_length_it_is_a_prefix)
         free(bytes);
 }
 
-Test(journal_recovery, a_torn_tail_is_cut_only_when_the_writer_is_dead_J5)
-{
+Test(journal_recovery, a_torn_tail_is_cut_only_when_the_writer_is_dead_J5) {
         size_t count;
         uint8_t *bytes = small_journal(true, &count);
         struct stat st;
@@ -226,8 +226,7 @@ Test(journal_recovery, a_torn_tail_is_cut_only_when_the_writer_is_dead_J5)
 
 /* ---- damage ---------------------------------------------------------------------------------- */
 
-Test(journal_recovery, damage_stops_the_sessions_of_its_file_and_no_others_J2)
-{
+Test(journal_recovery, damage_stops_the_sessions_of_its_file_and_no_others_J2) {
         struct journal *other = fixture_open_as(1, 2, true, 0);
         struct journal_table *table;
         struct journal_entry entry;
@@ -260,8 +259,7 @@ Test(journal_recovery, damage_stops_the_sessions_of_its_file_and_no_others_J2)
         free(bytes);
 }
 
-Test(journal_recovery, the_only_record_of_a_session_damaged_is_not_a_session_unknown_J2)
-{
+Test(journal_recovery, the_only_record_of_a_session_damaged_is_not_a_session_unknown_J2) {
         struct journal *journal = fixture_open_as(0, 1, true, 0);
         size_t count;
         uint8_t *bytes;
@@ -277,8 +275,7 @@ Test(journal_recovery, the_only_record_of_a_session_damaged_is_not_a_session_unk
         free(bytes);
 }
 
-Test(journal_recovery, a_whole_record_in_anothers_place_is_damage_J3)
-{
+Test(journal_recovery, a_whole_record_in_anothers_place_is_damage_J3) {
         size_t count;
         uint8_t *bytes = small_journal(true, &count);
 
@@ -302,8 +299,7 @@ static ssize_t early_pread(int fd, void *data, size_t bytes, off_t offset) {
         return n;
 }
 
-Test(journal_recovery, a_live_writers_record_is_looked_at_again_before_it_is_damage_J5)
-{
+Test(journal_recovery, a_live_writers_record_is_looked_at_again_before_it_is_damage_J5) {
         struct journal_disk early = journal_disk_real;
         size_t count;
         struct said said;
@@ -329,8 +325,7 @@ static void put32(uint8_t *bytes, uint32_t value) {
                 bytes[i] = (uint8_t) (value >> (8 * i));
 }
 
-Test(journal_recovery, another_version_is_refused)
-{
+Test(journal_recovery, another_version_is_refused) {
         struct failure failure;
         size_t count;
         uint8_t *bytes = small_journal(true, &count);
@@ -355,8 +350,7 @@ Test(journal_recovery, another_version_is_refused)
         free(bytes);
 }
 
-Test(journal_recovery, another_instances_journal_stops_what_it_names)
-{
+Test(journal_recovery, another_instances_journal_stops_what_it_names) {
         static const uint8_t other_instance[INSTANCE_BYTES] = "fedcba987654321";
         struct journal_table *table = NULL;
         size_t count;
@@ -372,8 +366,7 @@ Test(journal_recovery, another_instances_journal_stops_what_it_names)
         cr_expect_eq(fixture_best("a"), 40, "its own instance still reads it");
 }
 
-Test(journal_recovery, an_unborn_file_holds_nothing_and_is_collected)
-{
+Test(journal_recovery, an_unborn_file_holds_nothing_and_is_collected) {
         static const uint8_t zeros[4096];
         size_t count;
 
@@ -390,8 +383,7 @@ Test(journal_recovery, an_unborn_file_holds_nothing_and_is_collected)
 
 /* ---- check and show -------------------------------------------------------------------------- */
 
-Test(journal_recovery, check_says_what_it_finds_and_changes_nothing)
-{
+Test(journal_recovery, check_says_what_it_finds_and_changes_nothing) {
         char *text = NULL;
         size_t count, text_bytes;
         uint8_t *bytes = small_journal(true, &count);
@@ -419,8 +411,7 @@ Test(journal_recovery, check_says_what_it_finds_and_changes_nothing)
         free(bytes);
 }
 
-Test(journal_recovery, show_prints_every_record_and_valid_json)
-{
+Test(journal_recovery, show_prints_every_record_and_valid_json) {
         char *text = NULL;
         size_t count, text_bytes;
         FILE *out = open_memstream(&text, &text_bytes);

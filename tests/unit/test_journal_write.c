@@ -5,8 +5,7 @@
 
 TestSuite(journal_write, .init = fixture_make, .fini = fixture_remove);
 
-Test(journal_write, round_trip_keeps_every_field)
-{
+Test(journal_write, round_trip_keeps_every_field) {
         struct checkpoint in = fixture_checkpoint("orders", 7, 1234);
         struct journal *journal = fixture_open_as(3, 17, true, 0);
         struct failure failure = { 0 };
@@ -25,15 +24,13 @@ Test(journal_write, round_trip_keeps_every_field)
         journal_close(journal);
 }
 
-Test(journal_write, missing_directory_is_an_empty_table)
-{
+Test(journal_write, missing_directory_is_an_empty_table) {
         cr_expect_eq(fixture_best("orders"), -ENOENT);
         cr_expect_eq(journal_collect(fixture_state, "dest", fixture_instance), 0);
         cr_expect_not(fixture_exists("."));
 }
 
-Test(journal_write, highest_epoch_then_highest_position_wins)
-{
+Test(journal_write, highest_epoch_then_highest_position_wins) {
         struct journal *first = fixture_open_as(0, 1, true, 0), *second = fixture_open_as(1, 2, true, 0);
 
         fixture_must_append(first, JOURNAL_CLAIM, "a", 5, 900);
@@ -48,8 +45,7 @@ Test(journal_write, highest_epoch_then_highest_position_wins)
         cr_expect_eq(fixture_best("b"), 11);
 }
 
-Test(journal_write, a_record_that_would_lose_is_refused_J1)
-{
+Test(journal_write, a_record_that_would_lose_is_refused_J1) {
         struct journal *journal = fixture_open_as(0, 1, true, 0);
         struct failure failure = { 0 };
 
@@ -64,8 +60,7 @@ Test(journal_write, a_record_that_would_lose_is_refused_J1)
         journal_close(journal);
 }
 
-Test(journal_write, a_taken_name_is_never_overwritten_J6)
-{
+Test(journal_write, a_taken_name_is_never_overwritten_J6) {
         struct journal *journal = fixture_open_as(0, 1, true, 0);
 
         fixture_must_append(journal, JOURNAL_MOVED, "a", 5, 100);
@@ -113,14 +108,15 @@ static void rotate_a_lot(bool synced) {
         journal_close(journal);
 }
 
-Test(journal_write, rotation_keeps_the_latest_of_each_session)
-{ rotate_a_lot(true); }
+Test(journal_write, rotation_keeps_the_latest_of_each_session) {
+        rotate_a_lot(true);
+}
 
-Test(journal_write, rotation_unsynced)
-{ rotate_a_lot(false); }
+Test(journal_write, rotation_unsynced) {
+        rotate_a_lot(false);
+}
 
-Test(journal_write, grows_by_chunks_and_renews)
-{
+Test(journal_write, grows_by_chunks_and_renews) {
         struct journal *journal = fixture_open_as(0, 1, true, 1 << 20);
         struct failure failure = { 0 };
         struct stat before, after;
@@ -139,8 +135,7 @@ Test(journal_write, grows_by_chunks_and_renews)
         cr_expect_eq(fixture_best("a"), 701);
 }
 
-Test(journal_write, forgetting_waits_for_a_better_record_elsewhere_J7)
-{
+Test(journal_write, forgetting_waits_for_a_better_record_elsewhere_J7) {
         struct journal *giver = fixture_open_as(0, 1, true, 0), *taker;
 
         fixture_must_append(giver, JOURNAL_MOVED, "a", 5, 100);
@@ -170,8 +165,7 @@ Test(journal_write, forgetting_waits_for_a_better_record_elsewhere_J7)
         journal_close(giver);
 }
 
-Test(journal_write, an_append_takes_a_forgotten_session_back)
-{
+Test(journal_write, an_append_takes_a_forgotten_session_back) {
         struct journal *giver = fixture_open_as(0, 1, true, 0), *taker = fixture_open_as(1, 2, true, 0);
 
         fixture_must_append(giver, JOURNAL_RELEASED, "a", 5, 100);
@@ -186,8 +180,7 @@ Test(journal_write, an_append_takes_a_forgotten_session_back)
         cr_expect_eq(fixture_best("a"), 120);
 }
 
-Test(journal_write, ten_thousand_sessions)
-{
+Test(journal_write, ten_thousand_sessions) {
         struct journal *journal = fixture_open_as(0, 1, false, 0);
         struct journal_table *table;
         char session[16];

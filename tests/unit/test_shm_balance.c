@@ -107,22 +107,19 @@ static void check_one(uint32_t session_count, uint32_t worker_count) {
         cr_assert_arr_eq(again, owner, session_count * sizeof *owner, "idempotent");
 }
 
-Test(shm_balance, s9_properties_on_random_inputs)
-{
+Test(shm_balance, s9_properties_on_random_inputs) {
         for (unsigned i = 0; i < 3000; i++)
                 check_one(random_below(200), 1 + random_below(20));
         for (unsigned i = 0; i < 20; i++)
                 check_one(random_below(65536), 1 + random_below(256));
 }
 
-Test(shm_balance, s9_a_million_sessions)
-{
+Test(shm_balance, s9_a_million_sessions) {
         check_one(1000000, 64);
         check_one(1000000, 3);
 }
 
-Test(shm_balance, s9_small_cases)
-{
+Test(shm_balance, s9_small_cases) {
         uint32_t scratch[16], owner[4] = { 0, 0, 0, 0 }, heir[4];
 
         balance(4, owner, heir, 2, scratch);
@@ -144,8 +141,7 @@ Test(shm_balance, s9_small_cases)
         balance(0, NULL, NULL, 3, scratch);
 }
 
-Test(shm_balance, s9_one_orphan_goes_to_the_least_loaded)
-{
+Test(shm_balance, s9_one_orphan_goes_to_the_least_loaded) {
         const uint32_t load[] = { 5, UINT32_MAX, 3, 3 }, nobody[] = { UINT32_MAX, UINT32_MAX };
 
         cr_assert_eq(balance_one(load, 4), 2, "lowest number of the least loaded");

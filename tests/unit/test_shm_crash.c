@@ -87,8 +87,7 @@ static void expect_all_hinted(struct segment *segment, uint64_t ref, const char 
 }
 
 /* K9–K21, in the first, a middle and the last slot where the point is passed for each. */
-Test(shm_crash, s7_the_taker_dies_at_every_point, .timeout = 120)
-{
+Test(shm_crash, s7_the_taker_dies_at_every_point, .timeout = 120) {
         static const char *const points[] = {
                 "shm.K9",  "shm.K10",   "shm.K11",    "shm.K11:6", "shm.K11:12", "shm.K12",
                 "shm.K13", "shm.K14",   "shm.K15",    "shm.K16",   "shm.K16:6",  "shm.K16:12",
@@ -115,8 +114,7 @@ Test(shm_crash, s7_the_taker_dies_at_every_point, .timeout = 120)
 }
 
 /* K1–K5, with a corpse to take over from, and K1–K2 leave an entry that the next joiner can use. */
-Test(shm_crash, s7_a_joiner_dies_at_every_point, .timeout = 120)
-{
+Test(shm_crash, s7_a_joiner_dies_at_every_point, .timeout = 120) {
         static const char *const points[] = { "shm.K1", "shm.K2", "shm.K3", "shm.K4", "shm.K5" };
 
         for (size_t i = 0; i < ELEMENTSOF(points); i++) {
@@ -134,8 +132,7 @@ Test(shm_crash, s7_a_joiner_dies_at_every_point, .timeout = 120)
 }
 
 /* A joiner that is alone dies: nobody lives, the next joiner gets everything. */
-Test(shm_crash, s7_the_only_joiner_dies_at_every_point, .timeout = 120)
-{
+Test(shm_crash, s7_the_only_joiner_dies_at_every_point, .timeout = 120) {
         static const char *const points[] = { "shm.K1",    "shm.K2",    "shm.K3",    "shm.K4",   "shm.K5",
                                               "shm.K11:6", "shm.K17:6", "shm.K20:6", "shm.K21:6" };
 
@@ -152,8 +149,7 @@ Test(shm_crash, s7_the_only_joiner_dies_at_every_point, .timeout = 120)
         }
 }
 
-Test(shm_crash, a_leaver_dies_at_every_point, .timeout = 120)
-{
+Test(shm_crash, a_leaver_dies_at_every_point, .timeout = 120) {
         static const char *const points[] = { "shm.K6", "shm.K7", "shm.K8" };
 
         for (size_t i = 0; i < ELEMENTSOF(points); i++) {
@@ -192,8 +188,7 @@ static int take_or_release_as_told(struct segment *segment, void *argument) {
 }
 
 /* K22–K26 and the stores in between: a mover takes an orphan, or hands a slot over, and dies. */
-Test(shm_crash, s3_an_owner_dies_at_every_point_of_taking_and_handing_over, .timeout = 120)
-{
+Test(shm_crash, s3_an_owner_dies_at_every_point_of_taking_and_handing_over, .timeout = 120) {
         static const char *const points[] = { "shm.K16", "shm.K17", "shm.K18", "shm.K19", "shm.K20",
                                               "shm.K21", "shm.K22", "shm.K23", "shm.K24", "shm.K18",
                                               "shm.K19", "shm.K20", "shm.K21", "shm.K25", "shm.K26" };
@@ -215,8 +210,7 @@ Test(shm_crash, s3_an_owner_dies_at_every_point_of_taking_and_handing_over, .tim
 }
 
 /* S4, for real: three takers in a row die with their hands on the same slot. */
-Test(shm_crash, s4_three_takers_die_at_one_slot, .timeout = 120)
-{
+Test(shm_crash, s4_three_takers_die_at_one_slot, .timeout = 120) {
         struct scene scene = scene_with_a_corpse();
 
         for (unsigned i = 0; i < 3; i++)

@@ -5,8 +5,7 @@
 
 #include "tests/unit/test_shm_support.h"
 
-Test(shm_life, s1_enter_holds_the_life_mutex)
-{
+Test(shm_life, s1_enter_holds_the_life_mutex) {
         struct segment *segment = test_segment(4, 16);
         struct peer peer = peer_start(segment, 0, false);
         const struct layout_worker *worker = segment->workers + worker_ref_index(peer.ref);
@@ -27,8 +26,7 @@ Test(shm_life, s1_enter_holds_the_life_mutex)
         cr_assert(!life_is_proven_dead(segment, 0) && !life_is_proven_dead(segment, worker_ref(4, 1)));
 }
 
-Test(shm_life, s6_an_entry_is_used_again_with_a_new_generation)
-{
+Test(shm_life, s6_an_entry_is_used_again_with_a_new_generation) {
         struct segment *segment = test_segment(1, 16);
         uint64_t last_ref = 0;
 
@@ -55,8 +53,7 @@ static int enter_result(struct segment *segment, uint32_t pool_index) {
         return -WEXITSTATUS(child_status(child_run(segment, enter_and_report, &pool_index)));
 }
 
-Test(shm_life, refusals)
-{
+Test(shm_life, refusals) {
         struct segment *segment = test_segment(2, 16);
 
         cr_assert_eq(enter_result(segment, 1), -ESTALE, "the pool is not active");
@@ -69,8 +66,7 @@ Test(shm_life, refusals)
 }
 
 /* S7: represented as LIFE_ABANDONED, and nobody trips over it again. */
-Test(shm_life, s7_an_entry_that_cannot_be_mended_is_abandoned)
-{
+Test(shm_life, s7_an_entry_that_cannot_be_mended_is_abandoned) {
         struct segment *segment = test_segment(3, 16);
         struct peer peer = peer_start(segment, 0, false);
         struct takeover_result result;
@@ -99,8 +95,7 @@ static int enter_and_leave(struct segment *segment, void *argument) {
         return lock_is_held(LOCK_LIFE) || life_is_live(segment, ref);
 }
 
-Test(shm_life, leave_frees_the_entry_and_gives_on_what_it_was_given)
-{
+Test(shm_life, leave_frees_the_entry_and_gives_on_what_it_was_given) {
         struct segment *segment = test_segment(4, 16);
         struct peer peer;
 
@@ -193,11 +188,13 @@ static void hear_everything(bool without_waitv) {
         peer_kill(listener.peer);
 }
 
-Test(shm_life, s7_s12_news_by_futex_waitv)
-{ hear_everything(false); }
+Test(shm_life, s7_s12_news_by_futex_waitv) {
+        hear_everything(false);
+}
 
-Test(shm_life, s7_s12_news_without_futex_waitv)
-{ hear_everything(true); }
+Test(shm_life, s7_s12_news_without_futex_waitv) {
+        hear_everything(true);
+}
 
 static int wait_quietly(struct segment *segment, void *argument) {
         struct life_watch watch = { 0 };
@@ -212,12 +209,12 @@ static int wait_quietly(struct segment *segment, void *argument) {
         return life_wait(segment, ref, &watch, clock_usec() + 20000) != 0;
 }
 
-Test(shm_life, s7_no_news_ends_at_the_deadline)
-{ child_succeeds(child_run(test_segment(4, 16), wait_quietly, NULL), "a quiet wait"); }
+Test(shm_life, s7_no_news_ends_at_the_deadline) {
+        child_succeeds(child_run(test_segment(4, 16), wait_quietly, NULL), "a quiet wait");
+}
 
 /* A condemned segment is told once, and a death in it is not: nobody could act on it, at SCHED_FIFO. */
-Test(shm_life, s11_condemned_is_told_and_does_not_spin)
-{
+Test(shm_life, s11_condemned_is_told_and_does_not_spin) {
         struct segment *segment = test_segment(4, 16);
         struct listener listener = listener_start(segment, false);
         struct peer peer = peer_start(segment, 0, false);
@@ -231,8 +228,7 @@ Test(shm_life, s11_condemned_is_told_and_does_not_spin)
         listener_hears(&listener, LIFE_NEWS_DOORBELL);
 }
 
-Test(shm_life, neighbours_in_ring_order)
-{
+Test(shm_life, neighbours_in_ring_order) {
         struct segment *segment = test_segment(8, 16);
         struct peer peers[4];
         uint64_t refs[8] = { 0 };
@@ -263,8 +259,7 @@ static void see(void *context, uint32_t slot_index) {
         seen->count++;
 }
 
-Test(shm_life, s12_inbox_in_rising_order_once)
-{
+Test(shm_life, s12_inbox_in_rising_order_once) {
         struct segment *segment = test_segment(4, 1000);
         uint64_t ref = worker_ref(2, 1);
         struct seen seen = { 0 };
@@ -292,8 +287,7 @@ Test(shm_life, s12_inbox_in_rising_order_once)
         cr_assert_eq(atomic_load(&segment->workers[2].doorbell), rings, "nobody is there");
 }
 
-Test(shm_life, s12_futex_words)
-{
+Test(shm_life, s12_futex_words) {
         struct segment *segment = test_segment(4, 16);
         _Atomic uint32_t *word = &segment->workers[0].doorbell;
 

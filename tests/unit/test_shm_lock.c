@@ -38,8 +38,7 @@ static int take_two(struct segment *segment, void *argument) {
         return lock_is_held(ranks->first) || lock_is_held(ranks->second);
 }
 
-Test(shm_lock, rank_must_rise)
-{
+Test(shm_lock, rank_must_rise) {
         const enum lock_rank all[] = { LOCK_LIFE, LOCK_TURN, LOCK_POOL, LOCK_SLOT };
 
         for (size_t i = 0; i < ELEMENTSOF(all); i++)
@@ -56,8 +55,7 @@ Test(shm_lock, rank_must_rise)
 }
 
 /* Life is let go of under the pool mutex (life_leave), so the order of dropping is free. */
-Test(shm_lock, dropped_in_any_order)
-{
+Test(shm_lock, dropped_in_any_order) {
         struct pair *pair = shared_pair();
 
         cr_assert_eq(lock_take(&pair->first, LOCK_LIFE), 0);
@@ -95,8 +93,7 @@ static struct pair *pair_with_dead_holder(void) {
         return pair;
 }
 
-Test(shm_lock, a_dead_holder_is_told_until_mended)
-{
+Test(shm_lock, a_dead_holder_is_told_until_mended) {
         struct pair *pair = pair_with_dead_holder();
 
         cr_assert_eq(lock_take(&pair->first, LOCK_POOL), -EOWNERDEAD);
@@ -107,8 +104,7 @@ Test(shm_lock, a_dead_holder_is_told_until_mended)
         lock_drop(&pair->first, LOCK_POOL);
 }
 
-Test(shm_lock, dropped_without_mending_it_is_lost_for_everyone)
-{
+Test(shm_lock, dropped_without_mending_it_is_lost_for_everyone) {
         struct pair *pair = pair_with_dead_holder();
 
         cr_assert_eq(lock_take(&pair->first, LOCK_POOL), -EOWNERDEAD);
@@ -119,8 +115,7 @@ Test(shm_lock, dropped_without_mending_it_is_lost_for_everyone)
         cr_assert(!lock_is_held(LOCK_POOL));
 }
 
-Test(shm_lock, revive_frees_a_dead_holders_mutex)
-{
+Test(shm_lock, revive_frees_a_dead_holders_mutex) {
         struct pair *pair = pair_with_dead_holder();
 
         cr_assert_eq(lock_revive(&pair->first), 0);
@@ -129,8 +124,7 @@ Test(shm_lock, revive_frees_a_dead_holders_mutex)
         cr_assert_eq(lock_revive(&pair->first), 0, "a free one stays free");
 }
 
-Test(shm_lock, revive_leaves_a_living_holder_alone)
-{
+Test(shm_lock, revive_leaves_a_living_holder_alone) {
         struct pair *pair = shared_pair();
         pid_t pid = child_run(NULL, take_and_wait, pair);
 
@@ -142,8 +136,7 @@ Test(shm_lock, revive_leaves_a_living_holder_alone)
 }
 
 /* S11: the kernel lost the robust list (out-of-memory reaper): the word still names the dead thread. */
-Test(shm_lock, s11_a_lost_holder_ends_the_wait)
-{
+Test(shm_lock, s11_a_lost_holder_ends_the_wait) {
         struct pair *pair = shared_pair();
         pid_t pid = child_run(NULL, take_and_wait, pair);
         uint32_t word;
@@ -166,8 +159,7 @@ Test(shm_lock, s11_a_lost_holder_ends_the_wait)
 }
 
 /* P1: whatever bytes stand there, the answer is a result, never an abort inside the C library. */
-Test(shm_lock, p1_bytes_that_are_no_mutex_are_refused)
-{
+Test(shm_lock, p1_bytes_that_are_no_mutex_are_refused) {
         struct pair *pair = shared_pair();
 
         for (unsigned kind = 0; kind < 256; kind++) {

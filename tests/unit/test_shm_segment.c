@@ -45,8 +45,7 @@ static void poke(struct fixture *fixture, size_t offset, const void *bytes, size
         (void) close(fd);
 }
 
-Test(shm_segment, opens_what_was_made)
-{
+Test(shm_segment, opens_what_was_made) {
         struct fixture fixture = segment_on_disk();
         struct segment *segment;
         struct failure failure;
@@ -68,8 +67,7 @@ Test(shm_segment, opens_what_was_made)
         fixture_remove(&fixture);
 }
 
-Test(shm_segment, replaces_an_old_one_and_a_piece_of_one)
-{
+Test(shm_segment, replaces_an_old_one_and_a_piece_of_one) {
         struct fixture fixture = segment_on_disk();
         struct segment_geometry geometry = { 8, 8 };
         struct segment *old, *made, *opened;
@@ -92,8 +90,7 @@ Test(shm_segment, replaces_an_old_one_and_a_piece_of_one)
         fixture_remove(&fixture);
 }
 
-Test(shm_segment, limits)
-{
+Test(shm_segment, limits) {
         const struct segment_geometry wrong[] = {
                 { 0, 8 }, { 8, 0 }, { LAYOUT_WORKER_COUNT_MAX + 1, 8 }, { 8, LAYOUT_SLOT_COUNT_MAX + 1 }
         };
@@ -114,8 +111,7 @@ Test(shm_segment, limits)
         cr_assert_not_null(strstr(failure.text, fixture.path));
 }
 
-Test(shm_segment, p1_refuses_with_the_reason)
-{
+Test(shm_segment, p1_refuses_with_the_reason) {
         struct fixture fixture = segment_on_disk();
         struct layout_header header;
         struct stat status;
@@ -168,8 +164,7 @@ Test(shm_segment, p1_refuses_with_the_reason)
 }
 
 /* P1: a header of any bytes is an answer, never a crash. */
-Test(shm_segment, p1_random_headers)
-{
+Test(shm_segment, p1_random_headers) {
         struct fixture fixture = segment_on_disk();
         struct segment *segment;
         struct failure failure;

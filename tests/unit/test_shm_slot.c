@@ -12,8 +12,7 @@ static const int readme_table[SLOT_STATE_COUNT][SLOT_EVENT_COUNT] = {
         { X, X, X, SLOT_OWNED, SLOT_OWNED, SLOT_ORPHAN, SLOT_ORPHAN, SLOT_OWNED }, /* owned */
 };
 
-Test(shm_slot, s2_every_state_with_every_event)
-{
+Test(shm_slot, s2_every_state_with_every_event) {
         for (unsigned state = 0; state < SLOT_STATE_COUNT; state++)
                 for (unsigned event = 0; event < SLOT_EVENT_COUNT; event++) {
                         enum slot_state next = SLOT_STATE_COUNT;
@@ -119,8 +118,7 @@ static struct answer tell_release(struct actor *actor, uint32_t slot_index, uint
         return tell(actor, (struct order){ RELEASE, slot_index, to_ref, epoch });
 }
 
-Test(shm_slot, s2_take_is_for_the_assigned_or_the_heir)
-{
+Test(shm_slot, s2_take_is_for_the_assigned_or_the_heir) {
         struct segment *segment = test_segment(8, 16);
         struct actor a = actor_start(segment), b = actor_start(segment);
         struct slot_view view;
@@ -153,8 +151,7 @@ Test(shm_slot, s2_take_is_for_the_assigned_or_the_heir)
         cr_assert_eq(tell_take(&a, 2).r, -ENOENT);
 }
 
-Test(shm_slot, s3_only_the_owner_at_its_epoch_releases)
-{
+Test(shm_slot, s3_only_the_owner_at_its_epoch_releases) {
         struct segment *segment = test_segment(8, 16);
         struct actor a = actor_start(segment), b = actor_start(segment);
         uint64_t epoch;
@@ -183,8 +180,7 @@ Test(shm_slot, s3_only_the_owner_at_its_epoch_releases)
         cr_assert_eq(tell_take(&a, 0).epoch, epoch + 2);
 }
 
-Test(shm_slot, s11_raise_epoch)
-{
+Test(shm_slot, s11_raise_epoch) {
         struct segment *segment = test_segment(8, 16);
         struct actor a = actor_start(segment);
         struct answer answer;
@@ -202,8 +198,7 @@ Test(shm_slot, s11_raise_epoch)
         cr_assert_eq(tell(&a, (struct order){ RAISE, 0, UINT64_MAX, EPOCH_BASE + 1 }).r, -EPERM);
 }
 
-Test(shm_slot, s5_configure_unwant_retire)
-{
+Test(shm_slot, s5_configure_unwant_retire) {
         struct segment *segment = test_segment(8, 16);
         struct actor a = actor_start(segment);
         struct layout_config config = { .sibling_slot = 0, .session = "again", .source = "again" };
@@ -236,8 +231,7 @@ Test(shm_slot, s5_configure_unwant_retire)
 }
 
 /* An unwanted slot whose owner dies becomes an orphan, so that it can be retired. */
-Test(shm_slot, s5_unwanted_and_bereaved)
-{
+Test(shm_slot, s5_unwanted_and_bereaved) {
         struct segment *segment = test_segment(8, 16);
         struct actor a = actor_start(segment), b = actor_start(segment);
 
@@ -252,8 +246,7 @@ Test(shm_slot, s5_unwanted_and_bereaved)
 }
 
 /* S4: three died with their hands on it; the fourth does not touch it. */
-Test(shm_slot, s4_quarantine_after_three_attempts)
-{
+Test(shm_slot, s4_quarantine_after_three_attempts) {
         struct segment *segment = test_segment(8, 16);
         struct actor a = actor_start(segment);
         struct takeover_result result;
@@ -280,8 +273,7 @@ Test(shm_slot, s4_quarantine_after_three_attempts)
 }
 
 /* S4: a mutex that cannot be taken any more quarantines its slot alone. */
-Test(shm_slot, s4_a_lost_slot_mutex)
-{
+Test(shm_slot, s4_a_lost_slot_mutex) {
         struct segment *segment = test_segment(8, 16);
         struct actor a = actor_start(segment);
 
@@ -303,8 +295,7 @@ static int hold_slot_for_ever(struct segment *segment, void *argument) {
 }
 
 /* S2, S4: whatever a holder of the slot's mutex left, the next finds an owner or none, never half. */
-Test(shm_slot, s4_half_made_changes_are_settled)
-{
+Test(shm_slot, s4_half_made_changes_are_settled) {
         struct segment *segment = test_segment(8, 16);
         struct actor a = actor_start(segment);
         _Atomic uint32_t *is_held = &segment->pools[63].latched;
@@ -335,8 +326,7 @@ Test(shm_slot, s4_half_made_changes_are_settled)
         }
 }
 
-Test(shm_slot, m6_the_note_is_read_once_by_the_owner)
-{
+Test(shm_slot, m6_the_note_is_read_once_by_the_owner) {
         struct segment *segment = test_segment(8, 16);
         struct actor a = actor_start(segment), b = actor_start(segment);
         struct answer answer;
@@ -363,8 +353,7 @@ Test(shm_slot, m6_the_note_is_read_once_by_the_owner)
         cr_assert_eq(tell(&b, (struct order){ NOTE, 1, 0, 0 }).r, -EPERM, "the owner alone");
 }
 
-Test(shm_slot, p1_a_reader_refuses_words_out_of_range)
-{
+Test(shm_slot, p1_a_reader_refuses_words_out_of_range) {
         struct segment *segment = test_segment(8, 16);
         struct layout_slot *slot = segment->slots;
         struct slot_view view = { .epoch = 12345 };

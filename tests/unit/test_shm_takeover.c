@@ -74,17 +74,19 @@ static void one_dies(uint32_t peer_count, uint32_t session_count) {
         cr_assert_eq(result.dead_count + result.slots_given, 0, "idempotent");
 }
 
-Test(shm_takeover, s7_two_workers_one_session)
-{ one_dies(2, 1); }
+Test(shm_takeover, s7_two_workers_one_session) {
+        one_dies(2, 1);
+}
 
-Test(shm_takeover, s7_three_workers_seven_sessions)
-{ one_dies(3, 7); }
+Test(shm_takeover, s7_three_workers_seven_sessions) {
+        one_dies(3, 7);
+}
 
-Test(shm_takeover, s7_sixteen_workers_a_thousand_sessions)
-{ one_dies(16, 1000); }
+Test(shm_takeover, s7_sixteen_workers_a_thousand_sessions) {
+        one_dies(16, 1000);
+}
 
-Test(shm_takeover, s7_the_heir_is_dead_too)
-{
+Test(shm_takeover, s7_the_heir_is_dead_too) {
         struct segment *segment = test_segment(8, 64);
         struct peer peers[4];
         struct takeover_result result;
@@ -105,8 +107,7 @@ Test(shm_takeover, s7_the_heir_is_dead_too)
         assert_converges(segment, "heir dead too");
 }
 
-Test(shm_takeover, s7_nobody_lives_then_a_joiner_gets_all)
-{
+Test(shm_takeover, s7_nobody_lives_then_a_joiner_gets_all) {
         struct segment *segment = test_segment(8, 64);
         struct peer peer;
 
@@ -122,8 +123,7 @@ Test(shm_takeover, s7_nobody_lives_then_a_joiner_gets_all)
 }
 
 /* A draining worker keeps what it has and gets nothing, or releasing would never end. */
-Test(shm_takeover, draining_workers_get_nothing)
-{
+Test(shm_takeover, draining_workers_get_nothing) {
         struct segment *segment = test_segment(8, 16);
         struct peer peers[3];
 
@@ -143,8 +143,7 @@ Test(shm_takeover, draining_workers_get_nothing)
         cr_assert_eq(slot_view_of(segment, 0).state, SLOT_ORPHAN, "nobody left that may be given it");
 }
 
-Test(shm_takeover, pools_do_not_concern_each_other)
-{
+Test(shm_takeover, pools_do_not_concern_each_other) {
         struct segment *segment = test_segment(8, 16);
         struct peer mine, other;
 
@@ -165,8 +164,7 @@ Test(shm_takeover, pools_do_not_concern_each_other)
 
 /* ---- watchers -------------------------------------------------------------------------------- */
 
-Test(shm_takeover, s7_watchers_see_a_death_by_themselves)
-{
+Test(shm_takeover, s7_watchers_see_a_death_by_themselves) {
         struct segment *segment = test_segment(8, 64);
         struct peer peers[3];
 
@@ -182,8 +180,7 @@ Test(shm_takeover, s7_watchers_see_a_death_by_themselves)
 }
 
 /* The kernel wakes one waiter of the dead one's word; here that one dies in the same moment. */
-Test(shm_takeover, s7_victim_and_watcher_together)
-{
+Test(shm_takeover, s7_victim_and_watcher_together) {
         struct segment *segment = test_segment(32, 128);
         struct peer peers[6];
 
@@ -244,8 +241,7 @@ static bool second_death_is_seen(void) {
 
 /* Without the echo (life_wait.c) no try can succeed; with it, one is missed only if this test is not
  * scheduled for a tenth of a second. */
-Test(shm_takeover, s7_news_that_a_dying_watcher_took_with_it, .timeout = 120)
-{
+Test(shm_takeover, s7_news_that_a_dying_watcher_took_with_it, .timeout = 120) {
         bool is_seen = false;
 
         for (unsigned i = 0; i < 10 && !is_seen; i++)
@@ -253,8 +249,7 @@ Test(shm_takeover, s7_news_that_a_dying_watcher_took_with_it, .timeout = 120)
         cr_assert(is_seen);
 }
 
-Test(shm_takeover, s7_all_but_one_at_once)
-{
+Test(shm_takeover, s7_all_but_one_at_once) {
         struct segment *segment = test_segment(32, 1000);
         struct peer peers[PEERS_MAX];
 
@@ -270,8 +265,7 @@ Test(shm_takeover, s7_all_but_one_at_once)
 /* ---- proofs without a word ------------------------------------------------------------------- */
 
 /* As after the out-of-memory reaper: the process is gone and its life word still names it. */
-Test(shm_takeover, s3_a_process_that_is_gone_proves_it)
-{
+Test(shm_takeover, s3_a_process_that_is_gone_proves_it) {
         struct segment *segment = test_segment(8, 16);
         struct peer victim = peer_start(segment, 0, false), heir = peer_start(segment, 0, false);
         _Atomic uint32_t *word = lock_word(&segment->workers[worker_ref_index(victim.ref)].life_mutex);
@@ -295,8 +289,7 @@ Test(shm_takeover, s3_a_process_that_is_gone_proves_it)
 }
 
 /* S3: a record that names a process that is gone proves nothing while the mutex names a living thread. */
-Test(shm_takeover, s3_a_wrong_record_is_no_proof)
-{
+Test(shm_takeover, s3_a_wrong_record_is_no_proof) {
         struct segment *segment = test_segment(8, 16);
         struct peer peer = peer_start(segment, 0, false);
 
@@ -307,8 +300,7 @@ Test(shm_takeover, s3_a_wrong_record_is_no_proof)
         cr_assert_eq(look(segment, 0).dead_count, 0);
 }
 
-Test(shm_takeover, s11_a_lost_pool_mutex_condemns)
-{
+Test(shm_takeover, s11_a_lost_pool_mutex_condemns) {
         struct segment *segment = test_segment(8, 16);
         struct takeover_result result = { .dead_count = 4711 };
         uint64_t epoch;
@@ -332,8 +324,7 @@ static int hold_pool(struct segment *segment, void *argument) {
                 (void) pause();
 }
 
-Test(shm_takeover, s11_a_pool_mutex_whose_holder_never_said_so)
-{
+Test(shm_takeover, s11_a_pool_mutex_whose_holder_never_said_so) {
         struct segment *segment = test_segment(8, 16);
         pid_t pid = child_run(segment, hold_pool, NULL);
         uint32_t word;
@@ -362,8 +353,7 @@ static int look_and_die(struct segment *segment, void *argument) {
 }
 
 /* No crash points needed: a taker that looks all the time, killed at moments spread over a look. */
-Test(shm_takeover, s7_the_taker_is_killed_at_any_moment)
-{
+Test(shm_takeover, s7_the_taker_is_killed_at_any_moment) {
         struct segment *segment = test_segment(8, 500);
         struct peer heir;
 
@@ -388,8 +378,7 @@ Test(shm_takeover, s7_the_taker_is_killed_at_any_moment)
 }
 
 /* S12: who got a slot from a taker that died before it could tell is told by the next. */
-Test(shm_takeover, s12_lost_hints_are_made_good)
-{
+Test(shm_takeover, s12_lost_hints_are_made_good) {
         struct segment *segment = test_segment(8, 64);
         struct peer peer = peer_start(segment, 0, false);
         uint32_t rings;
@@ -415,8 +404,7 @@ static void scribble(void *memory, size_t bytes) {
 
 /* P1: whatever worker-owned words hold, a look ends and touches nothing outside the segment. The child
  * aborts, crashes or hangs if it does not. */
-Test(shm_takeover, p1_random_bytes_in_worker_records, .timeout = 120)
-{
+Test(shm_takeover, p1_random_bytes_in_worker_records, .timeout = 120) {
         struct segment *segment = test_segment(16, 64);
         struct peer peer;
 
@@ -445,8 +433,7 @@ Test(shm_takeover, p1_random_bytes_in_worker_records, .timeout = 120)
         }
 }
 
-Test(shm_takeover, p1_random_bytes_in_slots, .timeout = 120)
-{
+Test(shm_takeover, p1_random_bytes_in_slots, .timeout = 120) {
         struct segment *segment = test_segment(8, 64);
         struct peer peer;
 
@@ -471,8 +458,7 @@ Test(shm_takeover, p1_random_bytes_in_slots, .timeout = 120)
 }
 
 /* M6: note and signal of a corpse are input. */
-Test(shm_takeover, m6_a_death_note_is_copied_before_the_entry_is_free)
-{
+Test(shm_takeover, m6_a_death_note_is_copied_before_the_entry_is_free) {
         struct segment *segment = test_segment(8, 16);
         struct peer victim = peer_start(segment, 0, false), heir;
         struct layout_worker *record = segment->workers + worker_ref_index(victim.ref);
@@ -495,8 +481,7 @@ Test(shm_takeover, m6_a_death_note_is_copied_before_the_entry_is_free)
         cr_assert_eq(atomic_load(&segment->slots[1].death_position), 77, "an unread note stays");
 }
 
-Test(shm_takeover, the_pool_records_its_takeovers)
-{
+Test(shm_takeover, the_pool_records_its_takeovers) {
         struct segment *segment = test_segment(8, 16);
         struct peer victim = peer_start(segment, 0, false), heir;
 

@@ -38,8 +38,7 @@ static int take_turns(struct segment *segment, void *argument) {
         return 0;
 }
 
-Test(shm_turn, two_movers_alternate)
-{
+Test(shm_turn, two_movers_alternate) {
         struct segment *segment = test_segment(4, 16);
         uint64_t one = 1, two = 2;
         pid_t first = child_run(segment, take_turns, &one), second = child_run(segment, take_turns, &two);
@@ -75,8 +74,9 @@ static int take_alone(struct segment *segment, void *argument) {
         return 0;
 }
 
-Test(shm_turn, alone_it_makes_no_futex_call)
-{ child_succeeds(child_run(test_segment(4, 16), take_alone, NULL), "a thousand turns alone"); }
+Test(shm_turn, alone_it_makes_no_futex_call) {
+        child_succeeds(child_run(test_segment(4, 16), take_alone, NULL), "a thousand turns alone");
+}
 
 static int hold_turn(struct segment *segment, void *argument) {
         (void) argument;
@@ -91,8 +91,7 @@ static bool pulse_twice(void *context) {
         return ++*(unsigned *) context >= 2;
 }
 
-Test(shm_turn, s3_a_holder_that_dies_frees_it_and_pulse_ends_the_wait)
-{
+Test(shm_turn, s3_a_holder_that_dies_frees_it_and_pulse_ends_the_wait) {
         struct segment *segment = test_segment(4, 16);
         pid_t holder = child_run(segment, hold_turn, NULL);
         unsigned pulses = 0;
@@ -118,8 +117,7 @@ static int wait_for_turn(struct segment *segment, void *argument) {
 }
 
 /* A waiter that is killed stays counted; it must not cost a courtesy for ever. */
-Test(shm_turn, a_dead_waiter_is_forgotten)
-{
+Test(shm_turn, a_dead_waiter_is_forgotten) {
         struct segment *segment = test_segment(4, 16);
         pid_t waiter = child_run(segment, wait_for_turn, NULL);
 
@@ -136,8 +134,7 @@ Test(shm_turn, a_dead_waiter_is_forgotten)
         turn_give(segment, 0, 1);
 }
 
-Test(shm_turn, s11_a_lost_turn_condemns)
-{
+Test(shm_turn, s11_a_lost_turn_condemns) {
         struct segment *segment = test_segment(4, 16);
         pid_t holder = child_run(segment, hold_turn, NULL);
         uint32_t word;

@@ -31,8 +31,7 @@ static bool status_is_whole(const struct session_status *status) {
         return memcmp(&want, status, sizeof want) == 0;
 }
 
-Test(shm_words, round_trips)
-{
+Test(shm_words, round_trips) {
         struct segment *segment = test_segment(4, 16);
         struct pool_settings settings = {
                 .state = POOL_LEAVING,
@@ -76,8 +75,7 @@ Test(shm_words, round_trips)
         cr_assert_eq(config.slot_index, 3);
 }
 
-Test(shm_words, p1_bad_words_are_refused)
-{
+Test(shm_words, p1_bad_words_are_refused) {
         struct segment *segment = test_segment(4, 16);
         struct pool_settings settings = { .workers_wanted = 4711 };
         struct session_status status = { .epoch = 4711 }, good = status_of(1);
@@ -115,8 +113,7 @@ Test(shm_words, p1_bad_words_are_refused)
 }
 
 /* S10: the writer died between the two stores of the sequence: readers say so, the next writer goes on. */
-Test(shm_words, s10_a_writer_that_died_at_an_odd_number)
-{
+Test(shm_words, s10_a_writer_that_died_at_an_odd_number) {
         struct segment *segment = test_segment(4, 16);
         struct session_status status, one = status_of(1), two = status_of(2);
 
@@ -144,8 +141,7 @@ static int write_for_ever(struct segment *segment, void *argument) {
 }
 
 /* S10: while it is written, and when its writer is killed anywhere, a copy is whole or refused. */
-Test(shm_words, s10_no_torn_copy_is_ever_returned)
-{
+Test(shm_words, s10_no_torn_copy_is_ever_returned) {
         struct segment *segment = test_segment(4, 16);
         unsigned whole = 0;
 
@@ -173,8 +169,7 @@ Test(shm_words, s10_no_torn_copy_is_ever_returned)
         cr_assert_gt(whole, 0);
 }
 
-Test(shm_words, m14_durable_positions)
-{
+Test(shm_words, m14_durable_positions) {
         struct segment *segment = test_segment(4, 16);
         uint64_t position = 4711;
 

@@ -60,8 +60,7 @@ static void holder_kill(pid_t pid) {
         cr_assert_eq(waitpid(pid, NULL, 0), pid);
 }
 
-Test(shm_workers_lock, s11_workers_keep_a_maker_out, .init = make_directory, .fini = remove_directory)
-{
+Test(shm_workers_lock, s11_workers_keep_a_maker_out, .init = make_directory, .fini = remove_directory) {
         pid_t first = holder_start(true), second = holder_start(true);
         int fd = -7, holder_pid = 0;
         struct failure failure;
@@ -78,8 +77,7 @@ Test(shm_workers_lock, s11_workers_keep_a_maker_out, .init = make_directory, .fi
 }
 
 /* The number comes from /proc/locks; a file system that shows another device there names nobody (0). */
-Test(shm_workers_lock, s11_the_holder_is_named_or_nobody, .init = make_directory, .fini = remove_directory)
-{
+Test(shm_workers_lock, s11_the_holder_is_named_or_nobody, .init = make_directory, .fini = remove_directory) {
         pid_t holder = holder_start(true);
         int fd, holder_pid = -1;
         struct failure failure;
@@ -89,8 +87,7 @@ Test(shm_workers_lock, s11_the_holder_is_named_or_nobody, .init = make_directory
         holder_kill(holder);
 }
 
-Test(shm_workers_lock, s11_a_maker_keeps_workers_waiting, .init = make_directory, .fini = remove_directory)
-{
+Test(shm_workers_lock, s11_a_maker_keeps_workers_waiting, .init = make_directory, .fini = remove_directory) {
         pid_t maker = holder_start(false);
         struct failure failure;
         int fd = -7;
@@ -103,8 +100,7 @@ Test(shm_workers_lock, s11_a_maker_keeps_workers_waiting, .init = make_directory
         fd_close(&fd);
 }
 
-Test(shm_workers_lock, no_state_directory)
-{
+Test(shm_workers_lock, no_state_directory) {
         struct failure failure;
         int fd = -7;
 

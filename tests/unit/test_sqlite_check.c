@@ -55,8 +55,7 @@ static void source_is_fine(const char *name, const char *query, const char *note
         free(note);
 }
 
-Test(sqlite_check, m12_source_at_rest)
-{
+Test(sqlite_check, m12_source_at_rest) {
         sqlite3 *app = app_outbox("app.db");
 
         app_fill(app, 10);
@@ -65,8 +64,7 @@ Test(sqlite_check, m12_source_at_rest)
         source_is_fine("app.db", "?clean-up=delete", NULL);
 }
 
-Test(sqlite_check, m12_source_in_use)
-{
+Test(sqlite_check, m12_source_in_use) {
         sqlite3 *app = app_outbox("app.db");
 
         app_fill(app, 10);
@@ -76,8 +74,7 @@ Test(sqlite_check, m12_source_in_use)
         sqlite3_close(app);
 }
 
-Test(sqlite_check, m12_source_whose_application_was_killed)
-{
+Test(sqlite_check, m12_source_whose_application_was_killed) {
         sqlite3 *app = app_outbox("app.db");
 
         app_fill(app, 10);
@@ -89,8 +86,7 @@ Test(sqlite_check, m12_source_whose_application_was_killed)
         source_is_fine("app.db", "", "-wal was not read");
 }
 
-Test(sqlite_check, source_in_rollback_mode_is_noted)
-{
+Test(sqlite_check, source_in_rollback_mode_is_noted) {
         sqlite3 *app = app_open("app.db");
 
         app_run(app, "CREATE TABLE outbox (" OUTBOX_COLUMNS "); INSERT INTO outbox (seq) VALUES (0)");
@@ -99,8 +95,7 @@ Test(sqlite_check, source_in_rollback_mode_is_noted)
         sqlite3_close(app);
 }
 
-Test(sqlite_check, source_faults_are_said)
-{
+Test(sqlite_check, source_faults_are_said) {
         struct failure failure = { 0 };
         char *note = NULL;
         FILE *file;
@@ -118,8 +113,7 @@ Test(sqlite_check, source_faults_are_said)
         cr_assert_null(note);
 }
 
-Test(sqlite_check, m12_rights_that_would_shut_the_application_out)
-{
+Test(sqlite_check, m12_rights_that_would_shut_the_application_out) {
         struct failure failure = { 0 };
         char *note = NULL;
 
@@ -161,8 +155,7 @@ static int check_destination(const char *name, const char *query, struct failure
         return r;
 }
 
-Test(sqlite_check, destination_that_does_not_exist_yet)
-{
+Test(sqlite_check, destination_that_does_not_exist_yet) {
         struct failure failure = { 0 };
 
         cr_assert_eq(check_destination("out.db", "", &failure), 0, "%s", failure.text);
@@ -170,8 +163,7 @@ Test(sqlite_check, destination_that_does_not_exist_yet)
         cr_assert_not_null(strstr(failure.text, "no directory"), "%s", failure.text);
 }
 
-Test(sqlite_check, destination_at_rest_and_in_use)
-{
+Test(sqlite_check, destination_at_rest_and_in_use) {
         struct destination *destination = destination_get("out.db");
         struct failure failure = { 0 };
 
@@ -182,8 +174,7 @@ Test(sqlite_check, destination_at_rest_and_in_use)
         cr_assert_not_null(strstr(failure.text, "events in table baton_events"), "%s", failure.text);
 }
 
-Test(sqlite_check, destination_faults_are_said)
-{
+Test(sqlite_check, destination_faults_are_said) {
         struct failure failure = { 0 };
         sqlite3 *db = app_open("out.db");
 

@@ -26,8 +26,7 @@ static unsigned clean_all(struct source *source, uint64_t position, uint32_t row
         return calls;
 }
 
-Test(sqlite_clean, keep_touches_nothing)
-{
+Test(sqlite_clean, keep_touches_nothing) {
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
 
@@ -40,8 +39,7 @@ Test(sqlite_clean, keep_touches_nothing)
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, m4_delete_keeps_the_anchor_and_what_follows)
-{
+Test(sqlite_clean, m4_delete_keeps_the_anchor_and_what_follows) {
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         bool more;
@@ -63,8 +61,7 @@ Test(sqlite_clean, m4_delete_keeps_the_anchor_and_what_follows)
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, delete_is_done_in_bounded_pieces)
-{
+Test(sqlite_clean, delete_is_done_in_bounded_pieces) {
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         bool more;
@@ -86,8 +83,7 @@ Test(sqlite_clean, delete_is_done_in_bounded_pieces)
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, mark_fills_the_column_once_including_the_anchor)
-{
+Test(sqlite_clean, mark_fills_the_column_once_including_the_anchor) {
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
 
@@ -109,8 +105,7 @@ Test(sqlite_clean, mark_fills_the_column_once_including_the_anchor)
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, mark_column_can_be_named)
-{
+Test(sqlite_clean, mark_column_can_be_named) {
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
 
@@ -125,8 +120,7 @@ Test(sqlite_clean, mark_column_can_be_named)
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, m4_without_its_anchor_nothing_is_cleaned)
-{
+Test(sqlite_clean, m4_without_its_anchor_nothing_is_cleaned) {
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         bool more;
@@ -141,8 +135,7 @@ Test(sqlite_clean, m4_without_its_anchor_nothing_is_cleaned)
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, m4_a_replaced_file_is_not_cleaned)
-{
+Test(sqlite_clean, m4_a_replaced_file_is_not_cleaned) {
         sqlite3 *app = app_outbox("app.db"), *other;
         struct source *source;
         bool more;
@@ -161,8 +154,7 @@ Test(sqlite_clean, m4_a_replaced_file_is_not_cleaned)
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, m12_a_busy_application_is_not_waited_for)
-{
+Test(sqlite_clean, m12_a_busy_application_is_not_waited_for) {
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         bool more;
@@ -178,8 +170,7 @@ Test(sqlite_clean, m12_a_busy_application_is_not_waited_for)
         sqlite3_close(app);
 }
 
-Test(sqlite_clean, m12_never_checkpoints)
-{
+Test(sqlite_clean, m12_never_checkpoints) {
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         struct stat before, after;

@@ -53,8 +53,7 @@ static struct event event_at(uint64_t position) {
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-Test(sqlite_destination, tables_are_made_once)
-{
+Test(sqlite_destination, tables_are_made_once) {
         struct destination *destination = destination_get("out.db");
         sqlite3 *db;
 
@@ -72,8 +71,7 @@ Test(sqlite_destination, tables_are_made_once)
         sqlite3_close(db);
 }
 
-Test(sqlite_destination, two_workers_may_make_the_tables_at_once)
-{
+Test(sqlite_destination, two_workers_may_make_the_tables_at_once) {
         pid_t children[6];
         sqlite3 *db;
         int status;
@@ -111,8 +109,7 @@ static void refuse(const char *name, const char *query, int r, const char *says)
         cr_assert_not_null(strstr(failure.text, says), "%s", failure.text);
 }
 
-Test(sqlite_destination, tables_of_somebody_else_stop)
-{
+Test(sqlite_destination, tables_of_somebody_else_stop) {
         sqlite3 *db = app_open("out.db");
 
         app_run(db,
@@ -124,8 +121,7 @@ Test(sqlite_destination, tables_of_somebody_else_stop)
         sqlite3_close(db);
 }
 
-Test(sqlite_destination, other_schema_version_stops)
-{
+Test(sqlite_destination, other_schema_version_stops) {
         struct destination *destination = destination_get("out.db");
         sqlite3 *db;
 
@@ -137,8 +133,7 @@ Test(sqlite_destination, other_schema_version_stops)
         sqlite3_close(db);
 }
 
-Test(sqlite_destination, text_encoding_must_keep_bytes)
-{
+Test(sqlite_destination, text_encoding_must_keep_bytes) {
         sqlite3 *db = app_open("out.db");
 
         app_run(db, "PRAGMA encoding = 'UTF-16'; CREATE TABLE x (y)");
@@ -146,8 +141,7 @@ Test(sqlite_destination, text_encoding_must_keep_bytes)
         sqlite3_close(db);
 }
 
-Test(sqlite_destination, file_that_is_no_database_stops)
-{
+Test(sqlite_destination, file_that_is_no_database_stops) {
         FILE *file = fopen(path_of("out.db"), "w");
 
         for (int i = 0; i < 1000; i++)
@@ -156,8 +150,7 @@ Test(sqlite_destination, file_that_is_no_database_stops)
         refuse("out.db", "", -EBADMSG, "no SQLite database");
 }
 
-Test(sqlite_destination, unreachable_is_unavailable)
-{
+Test(sqlite_destination, unreachable_is_unavailable) {
         struct destination *destination;
         struct failure failure = { 0 };
 
@@ -165,8 +158,7 @@ Test(sqlite_destination, unreachable_is_unavailable)
         cr_assert_eq(failure.kind, FAILURE_UNAVAILABLE, "%s", failure.text);
 }
 
-Test(sqlite_destination, stale_when_replaced)
-{
+Test(sqlite_destination, stale_when_replaced) {
         struct destination *destination = destination_get("out.db");
 
         cr_assert_eq(rename(path_of("out.db"), path_of("old.db")), 0);
@@ -176,8 +168,7 @@ Test(sqlite_destination, stale_when_replaced)
 
 /* ---- fence and checkpoint -------------------------------------------------------------------- */
 
-Test(sqlite_destination, m2_fence_makes_raises_and_reads)
-{
+Test(sqlite_destination, m2_fence_makes_raises_and_reads) {
         struct destination *destination = destination_get("out.db");
         struct destination_session *session = session_get(destination, "orders");
         struct checkpoint checkpoint = { 0 };
@@ -216,8 +207,7 @@ Test(sqlite_destination, m2_fence_makes_raises_and_reads)
         dst->close(destination);
 }
 
-Test(sqlite_destination, m2_lower_epoch_is_fenced_and_told_the_row)
-{
+Test(sqlite_destination, m2_lower_epoch_is_fenced_and_told_the_row) {
         struct destination *destination = destination_get("out.db");
         struct destination_session *session = session_get(destination, "orders");
         struct checkpoint checkpoint;
@@ -238,8 +228,7 @@ Test(sqlite_destination, m2_lower_epoch_is_fenced_and_told_the_row)
         dst->close(destination);
 }
 
-Test(sqlite_destination, m2_a_dead_owners_late_batch_is_fenced)
-{
+Test(sqlite_destination, m2_a_dead_owners_late_batch_is_fenced) {
         struct destination *old = destination_get("out.db"), *heir = destination_get("out.db");
         struct destination_session *a = session_get(old, "orders"), *b = session_get(heir, "orders");
         struct checkpoint ours, theirs;
@@ -268,8 +257,7 @@ Test(sqlite_destination, m2_a_dead_owners_late_batch_is_fenced)
         dst->close(heir);
 }
 
-Test(sqlite_destination, m1_another_instance_stops)
-{
+Test(sqlite_destination, m1_another_instance_stops) {
         const uint8_t other_instance[INSTANCE_BYTES] = { 99 };
         struct destination *destination = destination_get("out.db"), *other;
         struct destination_session *session = session_get(destination, "orders");
@@ -293,8 +281,7 @@ Test(sqlite_destination, m1_another_instance_stops)
         dst->close(other);
 }
 
-Test(sqlite_destination, edited_checkpoint_stops)
-{
+Test(sqlite_destination, edited_checkpoint_stops) {
         static const char *const edits[] = { "position = -1", "instance = 'short'", "instance = 5",
                                              "source_identity = printf('%100d', 1)" };
         struct destination *destination = destination_get("out.db");
@@ -322,8 +309,7 @@ Test(sqlite_destination, edited_checkpoint_stops)
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
-Test(sqlite_destination, m1_sessions_share_a_transaction_each_under_its_savepoint)
-{
+Test(sqlite_destination, m1_sessions_share_a_transaction_each_under_its_savepoint) {
         struct destination *destination = destination_get("out.db");
         struct destination_session *a = session_get(destination, "a"), *b = session_get(destination, "b");
         struct checkpoint of_a, of_b;
@@ -358,8 +344,7 @@ Test(sqlite_destination, m1_sessions_share_a_transaction_each_under_its_savepoin
         dst->close(destination);
 }
 
-Test(sqlite_destination, m6_rejected_event_is_parked_in_the_same_transaction)
-{
+Test(sqlite_destination, m6_rejected_event_is_parked_in_the_same_transaction) {
         struct destination *destination = destination_get("out.db");
         struct destination_session *session = session_get(destination, "orders");
         struct event good = event_at(1), bad = event_at(2), ignored = event_at(3);
@@ -390,8 +375,7 @@ Test(sqlite_destination, m6_rejected_event_is_parked_in_the_same_transaction)
         dst->close(destination);
 }
 
-Test(sqlite_destination, m6_user_triggers_may_follow)
-{
+Test(sqlite_destination, m6_user_triggers_may_follow) {
         struct destination *destination = destination_get("out.db");
         struct destination_session *session = session_get(destination, "orders");
         struct event event = event_at(1);
@@ -410,8 +394,7 @@ Test(sqlite_destination, m6_user_triggers_may_follow)
         dst->close(destination);
 }
 
-Test(sqlite_destination, m1_an_event_above_the_checkpoint_stops)
-{
+Test(sqlite_destination, m1_an_event_above_the_checkpoint_stops) {
         struct destination *destination = destination_get("out.db");
         struct destination_session *session = session_get(destination, "orders");
         struct event event = event_at(1);
@@ -434,8 +417,7 @@ Test(sqlite_destination, m1_an_event_above_the_checkpoint_stops)
 
 /* ---- locks ----------------------------------------------------------------------------------- */
 
-Test(sqlite_destination, begin_takes_the_write_lock)
-{
+Test(sqlite_destination, begin_takes_the_write_lock) {
         struct destination *destination = destination_get("out.db");
         sqlite3 *db = app_open("out.db");
 
@@ -452,8 +434,7 @@ static bool give_up(void *context) {
         return ++*(unsigned *) context > 10;
 }
 
-Test(sqlite_destination, s3_waiting_for_the_lock_pulses_and_can_be_ended)
-{
+Test(sqlite_destination, s3_waiting_for_the_lock_pulses_and_can_be_ended) {
         struct destination_config config = { .name = "events",
                                              .instance = fixture_instance,
                                              .pulse = give_up };
@@ -485,8 +466,7 @@ static void *release_later(void *context) {
         return NULL;
 }
 
-Test(sqlite_destination, begin_waits_for_another_worker)
-{
+Test(sqlite_destination, begin_waits_for_another_worker) {
         struct destination *destination = destination_get("out.db");
         sqlite3 *db = app_open("out.db");
         pthread_t thread;
@@ -500,8 +480,7 @@ Test(sqlite_destination, begin_waits_for_another_worker)
         dst->close(destination);
 }
 
-Test(sqlite_destination, wal_is_checkpointed_and_stays_small)
-{
+Test(sqlite_destination, wal_is_checkpointed_and_stays_small) {
         struct destination *destination = destination_get("out.db");
         struct destination_session *session = session_get(destination, "orders");
         static uint8_t blob[100000];

@@ -218,14 +218,17 @@ static void differ(uint32_t rows, uint64_t bytes) {
         sqlite3_close(app);
 }
 
-Test(sqlite_fused, m13_equals_row_path_in_one_batch)
-{ differ(10000, 64 << 20); }
+Test(sqlite_fused, m13_equals_row_path_in_one_batch) {
+        differ(10000, 64 << 20);
+}
 
-Test(sqlite_fused, m13_equals_row_path_in_small_batches)
-{ differ(7, 64 << 20); }
+Test(sqlite_fused, m13_equals_row_path_in_small_batches) {
+        differ(7, 64 << 20);
+}
 
-Test(sqlite_fused, m13_equals_row_path_where_bytes_limit)
-{ differ(10000, 100000); /* many events are larger: they go alone */ }
+Test(sqlite_fused, m13_equals_row_path_where_bytes_limit) {
+        differ(10000, 100000); /* many events are larger: they go alone */
+}
 
 /* ---- limits ---------------------------------------------------------------------------------- */
 
@@ -238,8 +241,7 @@ static struct moved move_once(struct destination *destination, struct destinatio
         return moved;
 }
 
-Test(sqlite_fused, batch_limits_are_kept)
-{
+Test(sqlite_fused, batch_limits_are_kept) {
         struct destination_session *session;
         struct checkpoint checkpoint = { 0 };
         struct destination *destination;
@@ -293,8 +295,7 @@ static bool count_pulse(void *context) {
         return false;
 }
 
-Test(sqlite_fused, s3_pulses_between_pieces)
-{
+Test(sqlite_fused, s3_pulses_between_pieces) {
         struct destination_config config = { .name = "events",
                                              .instance = fixture_instance,
                                              .pulse = count_pulse };
@@ -324,8 +325,7 @@ Test(sqlite_fused, s3_pulses_between_pieces)
 
 /* ---- what cannot be fused -------------------------------------------------------------------- */
 
-Test(sqlite_fused, pairs_that_cannot_be_fused)
-{
+Test(sqlite_fused, pairs_that_cannot_be_fused) {
         struct destination_session *session, *sessions[10], *eleventh;
         struct checkpoint checkpoint;
         struct destination *destination;
@@ -374,8 +374,7 @@ Test(sqlite_fused, pairs_that_cannot_be_fused)
 
 /* ---- safeguards ------------------------------------------------------------------------------ */
 
-Test(sqlite_fused, m4_another_file_under_the_path_is_not_moved_from)
-{
+Test(sqlite_fused, m4_another_file_under_the_path_is_not_moved_from) {
         const struct batch_limits limits = limits_of(100, 1 << 20);
         struct destination_session *session;
         struct checkpoint checkpoint = { 0 };
@@ -421,8 +420,7 @@ Test(sqlite_fused, m4_another_file_under_the_path_is_not_moved_from)
         sqlite3_close(app);
 }
 
-Test(sqlite_fused, m12_the_application_writes_while_we_move)
-{
+Test(sqlite_fused, m12_the_application_writes_while_we_move) {
         const struct batch_limits limits = limits_of(100, 1 << 20);
         struct destination_session *session;
         struct checkpoint checkpoint = { 0 };
@@ -459,8 +457,7 @@ Test(sqlite_fused, m12_the_application_writes_while_we_move)
         sqlite3_close(app);
 }
 
-Test(sqlite_fused, m12_a_broken_source_does_not_hold_the_destination_up)
-{
+Test(sqlite_fused, m12_a_broken_source_does_not_hold_the_destination_up) {
         struct destination_session *session;
         struct checkpoint checkpoint = { 0 };
         struct destination *destination;
@@ -482,8 +479,7 @@ Test(sqlite_fused, m12_a_broken_source_does_not_hold_the_destination_up)
         dst->close(destination);
 }
 
-Test(sqlite_fused, m6_a_row_that_a_trigger_drops_sends_to_the_row_path)
-{
+Test(sqlite_fused, m6_a_row_that_a_trigger_drops_sends_to_the_row_path) {
         const struct batch_limits limits = limits_of(100, 1 << 20);
         struct destination_session *session;
         struct checkpoint checkpoint = { 0 };
@@ -522,8 +518,7 @@ Test(sqlite_fused, m6_a_row_that_a_trigger_drops_sends_to_the_row_path)
         sqlite3_close(app);
 }
 
-Test(sqlite_fused, the_function_is_not_for_others)
-{
+Test(sqlite_fused, the_function_is_not_for_others) {
         struct destination *destination;
         sqlite3 *db;
 
@@ -550,8 +545,7 @@ Test(sqlite_fused, the_function_is_not_for_others)
 }
 
 /* The plan that the whole path rests on: in order without a sorter, the function once for each row. */
-Test(sqlite_fused, m13_plan_has_no_sorter)
-{
+Test(sqlite_fused, m13_plan_has_no_sorter) {
         sqlite3_stmt *statement;
         sqlite3 *db = app_open("out.db");
         bool sorts = false, searches = false;

@@ -8,8 +8,7 @@
 
 TestSuite(sqlite_outbox, .init = fixture_setup, .fini = fixture_teardown);
 
-Test(sqlite_outbox, new_file_is_ready_for_application_and_source)
-{
+Test(sqlite_outbox, new_file_is_ready_for_application_and_source) {
         struct source *source;
         char names[1024];
         sqlite3 *app;
@@ -29,8 +28,7 @@ Test(sqlite_outbox, new_file_is_ready_for_application_and_source)
         sqlite3_close(app);
 }
 
-Test(sqlite_outbox, twice_is_once)
-{
+Test(sqlite_outbox, twice_is_once) {
         sqlite3 *app;
 
         must(outbox_create(path_of("app.db"), "outbox", failure));
@@ -43,8 +41,7 @@ Test(sqlite_outbox, twice_is_once)
         sqlite3_close(app);
 }
 
-Test(sqlite_outbox, existing_database_keeps_its_mode)
-{
+Test(sqlite_outbox, existing_database_keeps_its_mode) {
         sqlite3 *app = app_open("app.db");
 
         app_run(app, "CREATE TABLE mine (a)");
@@ -54,8 +51,7 @@ Test(sqlite_outbox, existing_database_keeps_its_mode)
         sqlite3_close(app);
 }
 
-Test(sqlite_outbox, another_table_of_that_name_is_refused)
-{
+Test(sqlite_outbox, another_table_of_that_name_is_refused) {
         static const char *const others[] = {
                 "a, b",
                 "seq INTEGER PRIMARY KEY, key TEXT, type TEXT, at TEXT, payload",
@@ -72,8 +68,7 @@ Test(sqlite_outbox, another_table_of_that_name_is_refused)
         sqlite3_close(app);
 }
 
-Test(sqlite_outbox, bad_names_and_places)
-{
+Test(sqlite_outbox, bad_names_and_places) {
         FILE *file;
 
         must_fail(outbox_create(path_of("app.db"), "a b", failure), -EINVAL, FAILURE_STOP);

@@ -35,8 +35,7 @@ static void refuse_table(const char *columns, const char *query, const char *say
         sqlite3_close(app);
 }
 
-Test(sqlite_source, absent_file_waits)
-{
+Test(sqlite_source, absent_file_waits) {
         char names[1024];
 
         refuse("none.db", "", -ENOENT, FAILURE_UNAVAILABLE, "is absent; waiting for it to appear");
@@ -44,16 +43,14 @@ Test(sqlite_source, absent_file_waits)
         cr_assert_str_eq(names, "");
 }
 
-Test(sqlite_source, empty_database_waits)
-{
+Test(sqlite_source, empty_database_waits) {
         int fd = open(path_of("app.db"), O_CREAT | O_WRONLY, 0644);
 
         refuse("app.db", "", -ENOENT, FAILURE_UNAVAILABLE, "empty database");
         close(fd);
 }
 
-Test(sqlite_source, file_that_is_no_database_stops)
-{
+Test(sqlite_source, file_that_is_no_database_stops) {
         FILE *file = fopen(path_of("app.db"), "w");
 
         for (int i = 0; i < 1000; i++)
@@ -62,11 +59,11 @@ Test(sqlite_source, file_that_is_no_database_stops)
         refuse("app.db", "", -EBADMSG, FAILURE_STOP, "no SQLite database");
 }
 
-Test(sqlite_source, directory_stops)
-{ refuse("", "", -EINVAL, FAILURE_STOP, "no regular file"); }
+Test(sqlite_source, directory_stops) {
+        refuse("", "", -EINVAL, FAILURE_STOP, "no regular file");
+}
 
-Test(sqlite_source, missing_table_and_columns_stop)
-{
+Test(sqlite_source, missing_table_and_columns_stop) {
         sqlite3_close(app_outbox("app.db"));
         refuse("app.db", "?table=orders", -EINVAL, FAILURE_STOP, "no table orders");
         refuse("app.db", "?payload=body", -EINVAL, FAILURE_STOP, "no column body");
@@ -78,8 +75,7 @@ Test(sqlite_source, missing_table_and_columns_stop)
         refuse("app.db", "?clean-up=mark&mark=at", -EINVAL, FAILURE_STOP, "column of its own");
 }
 
-Test(sqlite_source, m5_seq_must_be_the_rowid)
-{
+Test(sqlite_source, m5_seq_must_be_the_rowid) {
         const char *says = "no INTEGER PRIMARY KEY";
 
         refuse_table("seq INTEGER, key, type, at, payload)", "", says);
@@ -92,8 +88,7 @@ Test(sqlite_source, m5_seq_must_be_the_rowid)
         refuse_table("seq INTEGER PRIMARY KEY, key, type, at, payload)", "?clean-up=delete", "AUTOINCREMENT");
 }
 
-Test(sqlite_source, m5_a_view_is_no_table)
-{
+Test(sqlite_source, m5_a_view_is_no_table) {
         sqlite3 *app = app_outbox("app.db");
 
         app_run(app, "CREATE VIEW v AS SELECT * FROM outbox");
@@ -101,8 +96,7 @@ Test(sqlite_source, m5_a_view_is_no_table)
         sqlite3_close(app);
 }
 
-Test(sqlite_source, other_names_and_spellings_are_accepted)
-{
+Test(sqlite_source, other_names_and_spellings_are_accepted) {
         sqlite3 *app = app_open("app.db");
         struct source *source;
         bool more;
@@ -117,8 +111,7 @@ Test(sqlite_source, other_names_and_spellings_are_accepted)
         sqlite3_close(app);
 }
 
-Test(sqlite_source, path_is_encoded)
-{
+Test(sqlite_source, path_is_encoded) {
         const char *name = "a b%20?#&=é.db";
         sqlite3 *app = app_outbox(name);
         struct url url = { .path = path_of(name), .scheme = "sqlite" };
@@ -154,8 +147,7 @@ static size_t fetch(struct source *source, uint64_t after, uint32_t rows, uint64
         return count;
 }
 
-Test(sqlite_source, fetch_keeps_its_limits)
-{
+Test(sqlite_source, fetch_keeps_its_limits) {
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         uint64_t last;
@@ -181,8 +173,7 @@ Test(sqlite_source, fetch_keeps_its_limits)
         sqlite3_close(app);
 }
 
-Test(sqlite_source, large_event_comes_alone)
-{
+Test(sqlite_source, large_event_comes_alone) {
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         uint64_t last;
@@ -202,8 +193,7 @@ Test(sqlite_source, large_event_comes_alone)
         sqlite3_close(app);
 }
 
-Test(sqlite_source, utf16_database_is_read_as_utf8)
-{
+Test(sqlite_source, utf16_database_is_read_as_utf8) {
         sqlite3 *app = app_open("app.db");
         struct source *source;
         uint64_t in_16, in_8;
@@ -223,8 +213,7 @@ Test(sqlite_source, utf16_database_is_read_as_utf8)
         sqlite3_close(other);
 }
 
-Test(sqlite_source, rows_at_or_below_zero_are_never_moved)
-{
+Test(sqlite_source, rows_at_or_below_zero_are_never_moved) {
         sqlite3 *app = app_outbox("app.db");
         uint64_t first, last;
         struct source *source;
@@ -245,8 +234,7 @@ Test(sqlite_source, rows_at_or_below_zero_are_never_moved)
         sqlite3_close(app);
 }
 
-Test(sqlite_source, impossible_position_stops)
-{
+Test(sqlite_source, impossible_position_stops) {
         sqlite3_close(app_outbox("app.db"));
         struct source *source = source_get("app.db", "");
         bool more;
@@ -257,8 +245,7 @@ Test(sqlite_source, impossible_position_stops)
 
 /* ---- identity -------------------------------------------------------------------------------- */
 
-Test(sqlite_source, m4_identity_and_replacement)
-{
+Test(sqlite_source, m4_identity_and_replacement) {
         char identity[IDENTITY_BYTES], again[IDENTITY_BYTES];
         sqlite3 *app = app_outbox("app.db");
         struct source *source = source_get("app.db", "");
@@ -283,8 +270,7 @@ Test(sqlite_source, m4_identity_and_replacement)
         sqlite3_close(app);
 }
 
-Test(sqlite_source, m4_anchor_knows_a_changed_row)
-{
+Test(sqlite_source, m4_anchor_knows_a_changed_row) {
         sqlite3 *app = app_outbox("app.db");
         uint64_t digest, other;
         struct source *source;
@@ -306,8 +292,7 @@ Test(sqlite_source, m4_anchor_knows_a_changed_row)
 
 /* ---- manners --------------------------------------------------------------------------------- */
 
-Test(sqlite_source, m12_a_reader_hinders_no_writer_and_no_checkpoint)
-{
+Test(sqlite_source, m12_a_reader_hinders_no_writer_and_no_checkpoint) {
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
         uint64_t last;
@@ -326,8 +311,7 @@ Test(sqlite_source, m12_a_reader_hinders_no_writer_and_no_checkpoint)
         sqlite3_close(app);
 }
 
-Test(sqlite_source, m12_close_leaves_the_wal_to_its_application)
-{
+Test(sqlite_source, m12_close_leaves_the_wal_to_its_application) {
         char names[1024], after[1024];
         sqlite3 *app = app_outbox("app.db");
         struct source *source;
@@ -346,8 +330,7 @@ Test(sqlite_source, m12_close_leaves_the_wal_to_its_application)
         cr_assert_eq(st.st_size, before.st_size);
 }
 
-Test(sqlite_source, m12_another_user_does_not_make_a_wal_first)
-{
+Test(sqlite_source, m12_another_user_does_not_make_a_wal_first) {
         struct source *source = NULL;
         struct failure failure = { 0 };
         char names[1024];
@@ -386,8 +369,7 @@ Test(sqlite_source, m12_another_user_does_not_make_a_wal_first)
         cr_assert_eq(seteuid(0), 0);
 }
 
-Test(sqlite_source, m12_a_locked_database_is_waited_for_shortly)
-{
+Test(sqlite_source, m12_a_locked_database_is_waited_for_shortly) {
         sqlite3 *app = app_open("app.db");
         struct source *source;
         bool more;
@@ -404,8 +386,7 @@ Test(sqlite_source, m12_a_locked_database_is_waited_for_shortly)
 
 /* ---- lag and watch --------------------------------------------------------------------------- */
 
-Test(sqlite_source, lag_counts_and_never_invents)
-{
+Test(sqlite_source, lag_counts_and_never_invents) {
         sqlite3 *app = app_outbox("app.db");
         struct source_lag lag;
         struct source *source = source_get("app.db", "");
@@ -431,8 +412,7 @@ Test(sqlite_source, lag_counts_and_never_invents)
         sqlite3_close(app);
 }
 
-Test(sqlite_source, lag_reads_times)
-{
+Test(sqlite_source, lag_reads_times) {
         static const struct {
                 const char *sql;
                 uint64_t usec;
@@ -482,8 +462,7 @@ static void watch(const char *name, struct source_watch *ret_watch) {
         must(src->watch(&config, ret_watch, failure));
 }
 
-Test(sqlite_source, m9_watch_names_what_changes)
-{
+Test(sqlite_source, m9_watch_names_what_changes) {
         struct source_watch found;
         char *real;
 

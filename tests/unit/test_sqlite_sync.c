@@ -43,8 +43,7 @@ static void let_stamps_age(void) {
         (void) nanosleep(&span, NULL);
 }
 
-Test(sqlite_sync, m11_wal_first_then_database)
-{
+Test(sqlite_sync, m11_wal_first_then_database) {
         struct source *source;
         uint64_t last;
         sqlite3 *app = app_outbox("app.db");
@@ -62,8 +61,7 @@ Test(sqlite_sync, m11_wal_first_then_database)
         sqlite3_close(app);
 }
 
-Test(sqlite_sync, m11_unchanged_files_are_skipped_once_their_stamp_is_old)
-{
+Test(sqlite_sync, m11_unchanged_files_are_skipped_once_their_stamp_is_old) {
         struct source *source;
         uint64_t last;
         sqlite3 *app = app_outbox("app.db");
@@ -98,8 +96,7 @@ Test(sqlite_sync, m11_unchanged_files_are_skipped_once_their_stamp_is_old)
         sqlite3_close(app);
 }
 
-Test(sqlite_sync, m11_a_fresh_stamp_is_not_trusted)
-{
+Test(sqlite_sync, m11_a_fresh_stamp_is_not_trusted) {
         struct source *source;
         uint64_t last;
         sqlite3 *app = app_outbox("app.db");
@@ -117,8 +114,7 @@ Test(sqlite_sync, m11_a_fresh_stamp_is_not_trusted)
         sqlite3_close(app);
 }
 
-Test(sqlite_sync, m11_rollback_mode_syncs_the_database)
-{
+Test(sqlite_sync, m11_rollback_mode_syncs_the_database) {
         struct source *source;
         uint64_t last;
         sqlite3 *app = app_open("app.db");
@@ -141,8 +137,7 @@ Test(sqlite_sync, m11_rollback_mode_syncs_the_database)
         sqlite3_close(app);
 }
 
-Test(sqlite_sync, m11_failed_sync_of_the_source_is_said)
-{
+Test(sqlite_sync, m11_failed_sync_of_the_source_is_said) {
         struct source *source;
         uint64_t last;
         sqlite3 *app = app_outbox("app.db");
@@ -186,8 +181,7 @@ static void put_one(struct destination *destination, struct destination_session 
         must(dst->session_end(session, checkpoint, failure));
 }
 
-Test(sqlite_sync, m1_commit_syncs_the_wal)
-{
+Test(sqlite_sync, m1_commit_syncs_the_wal) {
         struct checkpoint checkpoint;
         struct destination *destination = destination_get("out.db");
         struct destination_session *session = take(destination, &checkpoint);
@@ -200,8 +194,7 @@ Test(sqlite_sync, m1_commit_syncs_the_wal)
         dst->close(destination);
 }
 
-Test(sqlite_sync, m2_fence_alone_is_synced)
-{
+Test(sqlite_sync, m2_fence_alone_is_synced) {
         struct checkpoint checkpoint;
         struct destination *destination = destination_get("out.db");
         struct destination_session *session = take(destination, &checkpoint);
@@ -218,8 +211,7 @@ Test(sqlite_sync, m2_fence_alone_is_synced)
         dst->close(destination);
 }
 
-Test(sqlite_sync, m7_failed_commit_latches_and_resync_writes_anew)
-{
+Test(sqlite_sync, m7_failed_commit_latches_and_resync_writes_anew) {
         struct checkpoint checkpoint;
         struct destination *destination = destination_get("out.db");
         struct destination_session *session = take(destination, &checkpoint);
@@ -249,8 +241,7 @@ Test(sqlite_sync, m7_failed_commit_latches_and_resync_writes_anew)
         dst->close(destination);
 }
 
-Test(sqlite_sync, m7_close_after_a_failed_sync_touches_nothing)
-{
+Test(sqlite_sync, m7_close_after_a_failed_sync_touches_nothing) {
         struct checkpoint checkpoint;
         struct destination *destination = destination_get("out.db");
         struct destination_session *session = take(destination, &checkpoint);
@@ -265,8 +256,7 @@ Test(sqlite_sync, m7_close_after_a_failed_sync_touches_nothing)
         cr_assert_eq(access(path_of("out.db-wal"), F_OK), 0);
 }
 
-Test(sqlite_sync, m8_full_disk_is_its_own_class_and_goes_on)
-{
+Test(sqlite_sync, m8_full_disk_is_its_own_class_and_goes_on) {
         struct event event = { .position = 1, .payload = { .type = VALUE_BLOB } };
         struct checkpoint checkpoint;
         struct destination *destination = destination_get("out.db");
@@ -298,8 +288,7 @@ Test(sqlite_sync, m8_full_disk_is_its_own_class_and_goes_on)
         dst->close(destination);
 }
 
-Test(sqlite_sync, m8_full_in_the_middle_of_a_transaction)
-{
+Test(sqlite_sync, m8_full_in_the_middle_of_a_transaction) {
         struct event event = { .position = 1, .payload = { .type = VALUE_BLOB } };
         struct failure failure = { 0 };
         struct checkpoint checkpoint;

@@ -37,8 +37,7 @@ static void wait_owned(const struct segment *segment, uint32_t count, uint32_t w
         } while (owned_slots(segment) != count || live != workers);
 }
 
-Test(supervisor_adopt, P1_workers_and_sessions_go_on_and_are_adopted)
-{
+Test(supervisor_adopt, P1_workers_and_sessions_go_on_and_are_adopted) {
         uint64_t owners[6], epochs[6], number;
         struct segment *segment;
         struct manager *manager;
@@ -77,8 +76,7 @@ Test(supervisor_adopt, P1_workers_and_sessions_go_on_and_are_adopted)
         supervisor_stop(manager);
 }
 
-Test(supervisor_adopt, P1_the_configuration_that_changed_meanwhile_is_applied)
-{
+Test(supervisor_adopt, P1_the_configuration_that_changed_meanwhile_is_applied) {
         struct segment *segment;
         struct manager *manager;
         pid_t first;
@@ -100,8 +98,7 @@ Test(supervisor_adopt, P1_the_configuration_that_changed_meanwhile_is_applied)
         supervisor_stop(manager);
 }
 
-Test(supervisor_adopt, V9_scaled_workers_outlive_the_supervisor)
-{
+Test(supervisor_adopt, V9_scaled_workers_outlive_the_supervisor) {
         struct pool_settings settings;
         struct segment *segment;
         struct manager *manager;
@@ -121,8 +118,7 @@ Test(supervisor_adopt, V9_scaled_workers_outlive_the_supervisor)
         supervisor_stop(manager);
 }
 
-Test(supervisor_adopt, S11_a_second_supervisor_is_refused_with_the_pid_of_the_first)
-{
+Test(supervisor_adopt, S11_a_second_supervisor_is_refused_with_the_pid_of_the_first) {
         struct manager *first, *second = NULL;
         struct failure failure = { 0 };
         char pid[32], path[600];
@@ -139,8 +135,7 @@ Test(supervisor_adopt, S11_a_second_supervisor_is_refused_with_the_pid_of_the_fi
         supervisor_stop(first);
 }
 
-Test(supervisor_adopt, S11_another_state_directory_in_the_same_runtime_directory_is_refused)
-{
+Test(supervisor_adopt, S11_another_state_directory_in_the_same_runtime_directory_is_refused) {
         struct directories other = place;
         struct manager *first, *second = NULL;
         struct failure failure = { 0 };
@@ -156,8 +151,7 @@ Test(supervisor_adopt, S11_another_state_directory_in_the_same_runtime_directory
         supervisor_stop(first);
 }
 
-Test(supervisor_adopt, M1_the_instance_is_made_once)
-{
+Test(supervisor_adopt, M1_the_instance_is_made_once) {
         uint8_t instance[LAYOUT_INSTANCE_BYTES];
         struct failure failure = { 0 };
         struct manager *manager;
@@ -184,8 +178,7 @@ Test(supervisor_adopt, M1_the_instance_is_made_once)
         manager_free(manager);
 }
 
-Test(supervisor_adopt, S11_V8_a_segment_that_cannot_be_used_is_replaced_above_all_its_epochs)
-{
+Test(supervisor_adopt, S11_V8_a_segment_that_cannot_be_used_is_replaced_above_all_its_epochs) {
         struct manager *manager;
         char path[600];
         FILE *file;
@@ -208,8 +201,7 @@ Test(supervisor_adopt, S11_V8_a_segment_that_cannot_be_used_is_replaced_above_al
         supervisor_stop(manager);
 }
 
-Test(supervisor_adopt, S11_V8_a_number_that_is_none_stops_the_start)
-{
+Test(supervisor_adopt, S11_V8_a_number_that_is_none_stops_the_start) {
         struct failure failure = { 0 };
         struct manager *manager = NULL;
         char path[600];
@@ -228,8 +220,7 @@ Test(supervisor_adopt, S11_V8_a_number_that_is_none_stops_the_start)
         manager_free(manager);
 }
 
-Test(supervisor_adopt, S11_a_larger_segment_waits_for_the_workers_of_the_smaller_one)
-{
+Test(supervisor_adopt, S11_a_larger_segment_waits_for_the_workers_of_the_smaller_one) {
         struct segment *segment;
         struct manager *manager;
         pid_t first, worker;
@@ -255,8 +246,7 @@ Test(supervisor_adopt, S11_a_larger_segment_waits_for_the_workers_of_the_smaller
         supervisor_stop(manager);
 }
 
-Test(supervisor_adopt, S11_a_condemned_segment_is_left_by_all_and_a_new_one_made)
-{
+Test(supervisor_adopt, S11_a_condemned_segment_is_left_by_all_and_a_new_one_made) {
         struct manager *manager;
         pid_t before;
 
@@ -273,8 +263,7 @@ Test(supervisor_adopt, S11_a_condemned_segment_is_left_by_all_and_a_new_one_made
         supervisor_stop(manager);
 }
 
-Test(supervisor_adopt, a_stop_while_waiting_ends_at_once_and_leaves_the_workers_alone)
-{
+Test(supervisor_adopt, a_stop_while_waiting_ends_at_once_and_leaves_the_workers_alone) {
         struct failure failure = { 0 };
         struct segment *segment;
         struct manager *manager;

@@ -16,8 +16,7 @@ static int scale(struct manager *manager, const char *name, uint32_t workers, st
         return operator_scale(manager, name, workers, &error, ret_failure);
 }
 
-Test(supervisor_assign, S9_one_worker_has_all_and_no_heir)
-{
+Test(supervisor_assign, S9_one_worker_has_all_and_no_heir) {
         struct manager *manager;
 
         config_simple("", 1, 5);
@@ -27,8 +26,7 @@ Test(supervisor_assign, S9_one_worker_has_all_and_no_heir)
         supervisor_stop(manager);
 }
 
-Test(supervisor_assign, S9_joins_and_leaves_move_no_more_than_they_must)
-{
+Test(supervisor_assign, S9_joins_and_leaves_move_no_more_than_they_must) {
         uint64_t before[64], after[64];
         struct manager *manager;
         uint32_t moved = 0;
@@ -49,8 +47,7 @@ Test(supervisor_assign, S9_joins_and_leaves_move_no_more_than_they_must)
         supervisor_stop(manager);
 }
 
-Test(supervisor_assign, S9_looking_again_moves_nothing)
-{
+Test(supervisor_assign, S9_looking_again_moves_nothing) {
         uint64_t before[64], after[64];
         struct manager *manager;
 
@@ -67,8 +64,7 @@ Test(supervisor_assign, S9_looking_again_moves_nothing)
         supervisor_stop(manager);
 }
 
-Test(supervisor_assign, V5_sessions_are_assigned_away_before_a_worker_is_told_to_leave)
-{
+Test(supervisor_assign, V5_sessions_are_assigned_away_before_a_worker_is_told_to_leave) {
         struct manager *manager;
         struct process *leaver = NULL;
 
@@ -91,8 +87,7 @@ Test(supervisor_assign, V5_sessions_are_assigned_away_before_a_worker_is_told_to
         supervisor_stop(manager);
 }
 
-Test(supervisor_assign, S7_after_a_death_all_is_owned_and_a_replacement_comes)
-{
+Test(supervisor_assign, S7_after_a_death_all_is_owned_and_a_replacement_comes) {
         struct manager *manager;
         pid_t dead;
 
@@ -105,8 +100,7 @@ Test(supervisor_assign, S7_after_a_death_all_is_owned_and_a_replacement_comes)
         supervisor_stop(manager);
 }
 
-Test(supervisor_assign, S7_the_death_of_all_workers)
-{
+Test(supervisor_assign, S7_the_death_of_all_workers) {
         struct manager *manager;
         pid_t dead[2] = { 0 };
         unsigned count = 0;
@@ -125,8 +119,7 @@ Test(supervisor_assign, S7_the_death_of_all_workers)
         supervisor_stop(manager);
 }
 
-Test(supervisor_assign, a_pool_of_no_workers_stays_orphaned)
-{
+Test(supervisor_assign, a_pool_of_no_workers_stays_orphaned) {
         struct manager *manager;
 
         config_simple("", 0, 3);
@@ -143,8 +136,7 @@ Test(supervisor_assign, a_pool_of_no_workers_stays_orphaned)
         supervisor_stop(manager);
 }
 
-Test(supervisor_assign, scale_is_bounded_and_says_why)
-{
+Test(supervisor_assign, scale_is_bounded_and_says_why) {
         struct failure failure = { 0 };
         struct manager *manager;
 
@@ -160,8 +152,7 @@ Test(supervisor_assign, scale_is_bounded_and_says_why)
         supervisor_stop(manager);
 }
 
-Test(supervisor_assign, V6_workers_that_keep_dying_are_started_ever_more_slowly)
-{
+Test(supervisor_assign, V6_workers_that_keep_dying_are_started_ever_more_slowly) {
         struct manager *manager;
 
         worker_does("dies", true);
@@ -174,8 +165,7 @@ Test(supervisor_assign, V6_workers_that_keep_dying_are_started_ever_more_slowly)
         supervisor_stop(manager);
 }
 
-Test(supervisor_assign, M10_stop_lets_all_leave_and_a_second_signal_does_no_harm)
-{
+Test(supervisor_assign, M10_stop_lets_all_leave_and_a_second_signal_does_no_harm) {
         struct failure failure = { 0 };
         struct manager *manager;
         char path[600];
@@ -197,8 +187,7 @@ Test(supervisor_assign, M10_stop_lets_all_leave_and_a_second_signal_does_no_harm
         cr_assert_lt(access(path, F_OK), 0, "the notify socket is removed");
 }
 
-Test(supervisor_assign, S4_a_quarantined_session_gets_a_new_slot_only_from_an_operator)
-{
+Test(supervisor_assign, S4_a_quarantined_session_gets_a_new_slot_only_from_an_operator) {
         struct manager *manager;
         const char *error = NULL;
         uint64_t request = 0;
@@ -223,8 +212,7 @@ Test(supervisor_assign, S4_a_quarantined_session_gets_a_new_slot_only_from_an_op
         supervisor_stop(manager);
 }
 
-Test(supervisor_assign, adopt_counts_and_an_unknown_session_names_the_nearest)
-{
+Test(supervisor_assign, adopt_counts_and_an_unknown_session_names_the_nearest) {
         struct failure failure = { 0 };
         struct session_status status;
         const char *error = NULL;
@@ -246,8 +234,7 @@ Test(supervisor_assign, adopt_counts_and_an_unknown_session_names_the_nearest)
         supervisor_stop(manager);
 }
 
-Test(supervisor_assign, P1_a_record_out_of_bounds_is_told_once_and_left_alone)
-{
+Test(supervisor_assign, P1_a_record_out_of_bounds_is_told_once_and_left_alone) {
         struct manager *manager;
         struct process *member;
         uint32_t slot;

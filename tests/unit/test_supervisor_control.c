@@ -64,8 +64,7 @@ call(struct manager *manager, sd_bus *bus, const char *method, const char *types
         return answer;
 }
 
-Test(supervisor_control, the_four_methods)
-{
+Test(supervisor_control, the_four_methods) {
         struct manager *manager;
         struct answer answer;
         sd_bus *bus;
@@ -89,8 +88,7 @@ Test(supervisor_control, the_four_methods)
         supervisor_stop(manager);
 }
 
-Test(supervisor_control, each_refusal_has_a_name_and_a_sentence)
-{
+Test(supervisor_control, each_refusal_has_a_name_and_a_sentence) {
         struct manager *manager;
         struct answer answer;
         sd_bus *bus;
@@ -115,8 +113,7 @@ Test(supervisor_control, each_refusal_has_a_name_and_a_sentence)
         supervisor_stop(manager);
 }
 
-Test(supervisor_control, both_sockets_are_for_their_owner_alone)
-{
+Test(supervisor_control, both_sockets_are_for_their_owner_alone) {
         struct manager *manager;
         struct stat status;
         char path[600];
@@ -150,8 +147,7 @@ static bool is_closed(int fd) {
         return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
 }
 
-Test(supervisor_control, connections_are_bounded_and_come_free_again)
-{
+Test(supervisor_control, connections_are_bounded_and_come_free_again) {
         int fds[CONTROL_CONNECTION_COUNT_MAX + 1];
         struct manager *manager;
         struct answer answer;
@@ -178,8 +174,7 @@ Test(supervisor_control, connections_are_bounded_and_come_free_again)
         supervisor_stop(manager);
 }
 
-Test(supervisor_control, a_stale_socket_gives_way_and_a_file_that_is_none_does_not)
-{
+Test(supervisor_control, a_stale_socket_gives_way_and_a_file_that_is_none_does_not) {
         struct failure failure = { 0 };
         struct manager *manager = NULL;
         char path[600];
@@ -201,8 +196,7 @@ Test(supervisor_control, a_stale_socket_gives_way_and_a_file_that_is_none_does_n
         cr_assert_eq(access(path, F_OK), 0, "it is left alone");
 }
 
-Test(supervisor_control, S12_a_flood_of_hints_costs_a_look_in_20_ms)
-{
+Test(supervisor_control, S12_a_flood_of_hints_costs_a_look_in_20_ms) {
         struct manager *manager;
         uint64_t begin_usec, looks = 0, last = 0;
 
@@ -220,8 +214,7 @@ Test(supervisor_control, S12_a_flood_of_hints_costs_a_look_in_20_ms)
         supervisor_stop(manager);
 }
 
-Test(supervisor_control, without_systemd_and_with_it)
-{
+Test(supervisor_control, without_systemd_and_with_it) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         char text[256] = "", path[600];

@@ -37,14 +37,15 @@ static void starts_again_after(const char *point) {
         supervisor_stop(manager);
 }
 
-Test(supervisor_crash, K1_a_worker_that_nobody_noted_is_found_and_counted)
-{ starts_again_after("supervisor.K1"); }
+Test(supervisor_crash, K1_a_worker_that_nobody_noted_is_found_and_counted) {
+        starts_again_after("supervisor.K1");
+}
 
-Test(supervisor_crash, K1_the_second_worker_not_noted)
-{ starts_again_after("supervisor.K1:2"); }
+Test(supervisor_crash, K1_the_second_worker_not_noted) {
+        starts_again_after("supervisor.K1:2");
+}
 
-Test(supervisor_crash, K2_a_number_is_spent_and_no_segment_has_it)
-{
+Test(supervisor_crash, K2_a_number_is_spent_and_no_segment_has_it) {
         struct manager *manager;
 
         config_simple("", 1, 1);
@@ -55,17 +56,19 @@ Test(supervisor_crash, K2_a_number_is_spent_and_no_segment_has_it)
         supervisor_stop(manager);
 }
 
-Test(supervisor_crash, K3_some_pools_have_new_settings)
-{ starts_again_after("supervisor.K3"); }
+Test(supervisor_crash, K3_some_pools_have_new_settings) {
+        starts_again_after("supervisor.K3");
+}
 
-Test(supervisor_crash, K4_some_slots_have_their_session)
-{ starts_again_after("supervisor.K4:3"); }
+Test(supervisor_crash, K4_some_slots_have_their_session) {
+        starts_again_after("supervisor.K4:3");
+}
 
-Test(supervisor_crash, K5_some_slots_are_assigned_anew)
-{ starts_again_after("supervisor.K5:2"); }
+Test(supervisor_crash, K5_some_slots_are_assigned_anew) {
+        starts_again_after("supervisor.K5:2");
+}
 
-Test(supervisor_crash, K6_a_whole_empty_segment_is_adopted)
-{
+Test(supervisor_crash, K6_a_whole_empty_segment_is_adopted) {
         struct manager *manager;
 
         config_simple("", 1, 1);
@@ -115,8 +118,10 @@ static void reload_dies_at(const char *point) {
         supervisor_stop(manager);
 }
 
-Test(supervisor_crash, K3_in_a_reload)
-{ reload_dies_at("supervisor.K3"); }
+Test(supervisor_crash, K3_in_a_reload) {
+        reload_dies_at("supervisor.K3");
+}
 
-Test(supervisor_crash, K4_in_a_reload)
-{ reload_dies_at("supervisor.K4:2"); }
+Test(supervisor_crash, K4_in_a_reload) {
+        reload_dies_at("supervisor.K4:2");
+}

@@ -4,8 +4,7 @@
 
 TestSuite(supervisor_ping, .init = place_make, .fini = place_remove);
 
-Test(supervisor_ping, S3_a_mover_that_answers_lives)
-{
+Test(supervisor_ping, S3_a_mover_that_answers_lives) {
         struct manager *manager;
         pid_t before;
 
@@ -19,8 +18,7 @@ Test(supervisor_ping, S3_a_mover_that_answers_lives)
         supervisor_stop(manager);
 }
 
-Test(supervisor_ping, S3_a_mover_that_does_not_answer_is_killed_and_replaced)
-{
+Test(supervisor_ping, S3_a_mover_that_does_not_answer_is_killed_and_replaced) {
         struct manager *manager;
         pid_t before;
 
@@ -35,8 +33,7 @@ Test(supervisor_ping, S3_a_mover_that_does_not_answer_is_killed_and_replaced)
         supervisor_stop(manager);
 }
 
-Test(supervisor_ping, S3_a_stopped_process_is_killed_too)
-{
+Test(supervisor_ping, S3_a_stopped_process_is_killed_too) {
         struct manager *manager;
         pid_t before;
 
@@ -50,8 +47,7 @@ Test(supervisor_ping, S3_a_stopped_process_is_killed_too)
         supervisor_stop(manager);
 }
 
-Test(supervisor_ping, S3_who_sits_on_the_turn_is_killed)
-{
+Test(supervisor_ping, S3_who_sits_on_the_turn_is_killed) {
         struct manager *manager;
         uint64_t holder;
 
@@ -67,8 +63,7 @@ Test(supervisor_ping, S3_who_sits_on_the_turn_is_killed)
         supervisor_stop(manager);
 }
 
-Test(supervisor_ping, S3_a_supervisor_that_was_stopped_itself_kills_nobody)
-{
+Test(supervisor_ping, S3_a_supervisor_that_was_stopped_itself_kills_nobody) {
         struct manager *manager;
         struct process *member;
 
@@ -88,8 +83,7 @@ Test(supervisor_ping, S3_a_supervisor_that_was_stopped_itself_kills_nobody)
         supervisor_stop(manager);
 }
 
-Test(supervisor_ping, a_process_that_never_joins_is_killed_after_a_minute)
-{
+Test(supervisor_ping, a_process_that_never_joins_is_killed_after_a_minute) {
         struct manager *manager;
         struct process *process = NULL;
 
@@ -111,8 +105,7 @@ Test(supervisor_ping, a_process_that_never_joins_is_killed_after_a_minute)
         supervisor_stop(manager);
 }
 
-Test(supervisor_ping, S11_a_lock_held_by_nobody_alive_condemns_the_segment)
-{
+Test(supervisor_ping, S11_a_lock_held_by_nobody_alive_condemns_the_segment) {
         struct manager *manager;
         pid_t gone;
 

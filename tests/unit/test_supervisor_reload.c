@@ -48,8 +48,7 @@ static void changes_nothing(struct manager *manager, const char *text, const cha
         free(after);
 }
 
-Test(supervisor_reload, V2_a_bad_file_changes_nothing_and_says_why)
-{
+Test(supervisor_reload, V2_a_bad_file_changes_nothing_and_says_why) {
         struct manager *manager;
 
         config_simple("", 2, 4);
@@ -72,8 +71,7 @@ Test(supervisor_reload, V2_a_bad_file_changes_nothing_and_says_why)
         supervisor_stop(manager);
 }
 
-Test(supervisor_reload, V2_no_room_in_the_running_segment_changes_nothing)
-{
+Test(supervisor_reload, V2_no_room_in_the_running_segment_changes_nothing) {
         struct manager *manager;
         size_t bytes = 0;
         char *text = NULL;
@@ -95,8 +93,7 @@ Test(supervisor_reload, V2_no_room_in_the_running_segment_changes_nothing)
         supervisor_stop(manager);
 }
 
-Test(supervisor_reload, V2_what_did_not_change_never_notices)
-{
+Test(supervisor_reload, V2_what_did_not_change_never_notices) {
         uint64_t epochs[4], owners[4], sequences[4];
         struct manager *manager;
 
@@ -120,8 +117,7 @@ Test(supervisor_reload, V2_what_did_not_change_never_notices)
         supervisor_stop(manager);
 }
 
-Test(supervisor_reload, withdrawn_sessions_leave_and_their_slots_are_used_again)
-{
+Test(supervisor_reload, withdrawn_sessions_leave_and_their_slots_are_used_again) {
         struct manager *manager;
 
         config_simple("", 2, 6);
@@ -137,8 +133,7 @@ Test(supervisor_reload, withdrawn_sessions_leave_and_their_slots_are_used_again)
         supervisor_stop(manager);
 }
 
-Test(supervisor_reload, a_session_that_comes_back_while_it_leaves_is_kept)
-{
+Test(supervisor_reload, a_session_that_comes_back_while_it_leaves_is_kept) {
         struct manager *manager;
         uint64_t epoch;
 
@@ -159,8 +154,7 @@ Test(supervisor_reload, a_session_that_comes_back_while_it_leaves_is_kept)
         "[baton]\nsessions = 64\nmax-workers = 8\n[destination events]\nurl = sqlite:/d/events.db\n" \
         "[destination archive]\nurl = sqlite:/d/archive.db\n"
 
-Test(supervisor_reload, M14_a_second_destination_renames_and_links_but_moves_nothing)
-{
+Test(supervisor_reload, M14_a_second_destination_renames_and_links_but_moves_nothing) {
         struct session_config config;
         struct manager *manager;
         uint32_t slot, sibling;
@@ -195,8 +189,7 @@ Test(supervisor_reload, M14_a_second_destination_renames_and_links_but_moves_not
         supervisor_stop(manager);
 }
 
-Test(supervisor_reload, a_destination_leaves_with_its_sessions_and_workers)
-{
+Test(supervisor_reload, a_destination_leaves_with_its_sessions_and_workers) {
         struct manager *manager;
 
         config_put(TWO "[source s0]\nurl = sqlite:/s/0.db\nto = events, archive\n");
@@ -210,8 +203,7 @@ Test(supervisor_reload, a_destination_leaves_with_its_sessions_and_workers)
         supervisor_stop(manager);
 }
 
-Test(supervisor_reload, S7_a_destination_whose_last_worker_died_leaves_too)
-{
+Test(supervisor_reload, S7_a_destination_whose_last_worker_died_leaves_too) {
         struct manager *manager;
         struct process *last;
 
@@ -231,8 +223,7 @@ Test(supervisor_reload, S7_a_destination_whose_last_worker_died_leaves_too)
         supervisor_stop(manager);
 }
 
-Test(supervisor_reload, V7_another_address_waits_until_all_workers_have_left)
-{
+Test(supervisor_reload, V7_another_address_waits_until_all_workers_have_left) {
         struct pool_settings settings;
         struct manager *manager;
         pid_t before;
@@ -253,8 +244,7 @@ Test(supervisor_reload, V7_another_address_waits_until_all_workers_have_left)
         supervisor_stop(manager);
 }
 
-Test(supervisor_reload, V9_what_scale_set_stays_until_the_configuration_says_otherwise)
-{
+Test(supervisor_reload, V9_what_scale_set_stays_until_the_configuration_says_otherwise) {
         const char *error = NULL;
         struct manager *manager;
 

@@ -18,7 +18,7 @@ static void try_vfork(void) {
         (void) syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 }
 static void try_exec(void) {
-        char *const nothing[] = {NULL};
+        char *const nothing[] = { NULL };
 
         (void) execve("/bin/true", nothing, nothing);
 }
@@ -50,12 +50,13 @@ static int run_confined(void (*attempt)(void)) {
 }
 
 Test(confine, P6_forbidden_calls_kill) {
-        void (*const attempts[])(void) = {try_fork, try_vfork, try_exec, try_io_uring, try_aio, try_ptrace};
+        void (*const attempts[])(void) = { try_fork, try_vfork, try_exec, try_io_uring, try_aio, try_ptrace };
 
         for (size_t i = 0; i < ELEMENTSOF(attempts); i++) {
                 int status = run_confined(attempts[i]);
 
-                cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "attempt %zu: status %#x", i, status);
+                cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "attempt %zu: status %#x", i,
+                          status);
         }
 }
 

@@ -25,8 +25,8 @@ static void death(struct bench *bench, enum death_note note, uint32_t signal_num
 }
 
 /* The words as slot_take_death_note() would hand them over; ownership itself is tested in test_shm_*. */
-int slot_take_death_note(struct segment *segment, uint32_t slot_index, uint64_t self_ref, enum death_note *ret_note,
-                         uint32_t *ret_signal, uint64_t *ret_position) {
+int slot_take_death_note(struct segment *segment, uint32_t slot_index, uint64_t self_ref,
+                         enum death_note *ret_note, uint32_t *ret_signal, uint64_t *ret_position) {
         struct layout_slot *slot = &segment->slots[slot_index];
 
         (void) self_ref;
@@ -40,18 +40,18 @@ static struct bench *bench_new(void) {
         static struct bench bench;
 
         memset(&bench, 0, sizeof(bench));
-        bench.segment = (struct segment) {.header = &bench.header,
+        bench.segment = (struct segment){ .header = &bench.header,
                                           .slots = &bench.slot,
                                           .statuses = &bench.status,
                                           .slot_count = 1,
-                                          .writable = true};
+                                          .writable = true };
         bench.worker.segment = &bench.segment;
         bench.worker.ref = worker_ref(0, 1);
         return &bench;
 }
 
 static struct session learn(struct bench *bench) {
-        struct session session = {.worker = &bench->worker};
+        struct session session = { .worker = &bench->worker };
 
         fault_learn(&session);
         return session;

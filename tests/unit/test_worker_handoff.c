@@ -11,7 +11,7 @@
 #define ROUND_COUNT 20000u
 
 Test(handoff, once_until_taken) {
-        struct handoff handoff = {0};
+        struct handoff handoff = { 0 };
         uint32_t slot_index = 99;
 
         cr_assert_eq(handoff_init(&handoff, SLOT_COUNT), 0);
@@ -52,7 +52,7 @@ static void *produce(void *argument) {
 
 /* S12: what matters is not how often a slot comes out, but that the last change is seen. */
 Test(handoff, the_last_change_is_always_seen) {
-        static struct shared shared = {.producers_left = 2};
+        static struct shared shared = { .producers_left = 2 };
         static uint32_t seen[SLOT_COUNT];
         pthread_t threads[2];
         uint32_t slot_index;

@@ -28,7 +28,7 @@ static void write_file(const char *name, const char *text) {
 }
 
 static struct source_watch paths(void) {
-        struct source_watch watch = {.file_names = {"a.db", "a.db-wal"}};
+        struct source_watch watch = { .file_names = { "a.db", "a.db-wal" } };
 
         (void) snprintf(watch.directory, sizeof(watch.directory), "%s", directory);
         return watch;
@@ -41,7 +41,7 @@ static void count(struct session *session, void *context) {
 }
 
 static void read_news(void) {
-        struct pollfd poll_fd = {.fd = wake.inotify_fd, .events = POLLIN};
+        struct pollfd poll_fd = { .fd = wake.inotify_fd, .events = POLLIN };
 
         news_one = news_two = 0;
         (void) poll(&poll_fd, 1, 0); /* the event stands in the queue before the write returns */

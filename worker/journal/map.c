@@ -73,6 +73,7 @@ int journal_map_add(struct journal_map *map, const char *session, struct journal
                         if (r < 0)
                                 return r;
                 }
+                assert(map->entries);
                 known = &map->entries[map->entry_count];
                 *known = (struct journal_known){ 0 };
                 r = text_copy(known->record.checkpoint.session, NAME_BYTES, session);
