@@ -19,7 +19,7 @@ static void log_turn(struct segment *segment, char who) {
         uint64_t n = log->takeover_count;
 
         log->url[n % LAYOUT_URL_BYTES] = who;
-        (void) sched_yield();
+        test_pause(); /* a transaction: long enough for the other to come and wait */
         log->takeover_count = n + 1;
 }
 
