@@ -27,8 +27,9 @@ static struct world world;
 static void begin(void) {
         const char *bin = getenv("BATON_CRASH_BIN");
 
-        if (bin)
-                (void) setenv("BATON_BIN", bin, 1);
+        if (!bin)
+                return; /* the test says that it is skipped */
+        (void) setenv("BATON_BIN", bin, 1);
         test_begin(&world);
 }
 

@@ -21,6 +21,8 @@ static void begin(void) {
 }
 
 static void end(void) {
+        /* The small file system of a test: unmounted, or its directory cannot be removed. */
+        (void) umount2(world_path(&world, "small"), MNT_DETACH);
         test_end(&world);
 }
 
