@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 
 #define BUSY_SLEEP_FIRST_USEC 20
 #define BUSY_SLEEP_MAX_USEC 1000
+#define BUSY_YIELD_USEC (1500)
 #define BUSY_SHORT_USEC (5 * USEC_PER_MSEC)
 
 int file_id_read(const char *path, struct file_id *ret_id) {
@@ -65,8 +67,13 @@ static int busy_wait(void *context, int count) {
                 busy->canceled = true;
                 return 0;
         }
+        /* A dead holder's locks go within a millisecond or so: not even a timer is waited for. */
+        if (now_usec - busy->since_usec < BUSY_YIELD_USEC) {
+                (void) sched_yield();
+                return 1;
+        }
         sleep_usec(busy->sleep_usec);
-        /* A dead holder's locks go within a few milliseconds: until then, look often. */
+        /* Until then, look often. */
         if (now_usec - busy->since_usec >= BUSY_SHORT_USEC)
                 busy->sleep_usec = MIN_OF(busy->sleep_usec * 2, (uint64_t) BUSY_SLEEP_MAX_USEC);
         return 1;
