@@ -106,7 +106,7 @@ BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
 BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib harness $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
 
 # ---- What a person asks for ------------------------------------------------------------------------
-.PHONY: all tests check unit integration demo install lint format bench clean help
+.PHONY: all tests check unit integration crash-points demo install lint format bench clean help
 all: $(PROGRAMS)
 tests: all $(CHECKER) $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
@@ -124,6 +124,11 @@ unit: all $(UNIT_TESTS)
 
 integration: all $(CHECKER) $(INTEGRATION_TESTS)
 	$(Q)$(run_tests) $(INTEGRATION_TESTS) $(INTEGRATION_SCRIPTS)
+
+# Every numbered crash point of the READMEs, in real processes: a build of its own has them compiled in.
+crash-points: all $(CHECKER) $(BUILD)/tests/integration/test_crash
+	$(Q)$(MAKE) CRASH=1 BUILD=$(BUILD)-crash all
+	$(Q)BATON_CRASH_BIN=$(abspath $(BUILD)-crash/bin) $(run_tests) $(BUILD)/tests/integration/test_crash
 
 demo:
 	$(Q)packaging/install-deps.sh build
@@ -159,6 +164,7 @@ help:
 	@echo 'make demo         installs what is missing, builds, shows a session that survives kill -9'
 	@echo 'make check        installs what is missing, builds, runs all tests'
 	@echo 'make unit         runs the unit tests alone; make integration: the tests with real processes'
+	@echo 'make crash-points kills real processes at every numbered crash point of the READMEs'
 	@echo 'make lint         format, static analysis, include direction, sizes, numbered rules'
 	@echo 'make format       formats every C file as lint demands'
 	@echo 'make bench        measures; prints each figure with its floor'
