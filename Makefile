@@ -127,7 +127,7 @@ integration: all $(CHECKER) $(INTEGRATION_TESTS)
 
 # Every numbered crash point of the READMEs, in real processes: a build of its own has them compiled in.
 crash-points: all $(CHECKER) $(BUILD)/tests/integration/test_crash
-	$(Q)$(MAKE) CRASH=1 BUILD=$(BUILD)-crash all
+	$(Q)$(MAKE) CRASH=1 BUILD=$(BUILD)-crash all $(BUILD)-crash/bin/baton-checker
 	$(Q)BATON_CRASH_BIN=$(abspath $(BUILD)-crash/bin) $(run_tests) $(BUILD)/tests/integration/test_crash
 
 demo:
