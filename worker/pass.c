@@ -260,8 +260,10 @@ void pass_run(struct worker *worker) {
                 return;
         }
         choose(&pass);
-        if (pass.count == 0)
+        if (pass.count == 0) {
+                trim_sources(worker); /* a look at a quiet source opened it too */
                 return;
+        }
         r = journals_load(&pass, &failure);
         if (r >= 0)
                 r = transaction_begin(worker, &failure);
