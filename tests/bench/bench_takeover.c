@@ -176,11 +176,14 @@ static void real_kills(int signal_number, bool in_transaction) {
         series_done(&committed);
 }
 
-int main(void) {
-        (void) signal(SIGCHLD, SIG_DFL);
-        stubs(false);
-        stubs(true);
-        many_sessions();
+/* BENCH_ONLY=stubs, sessions or workers: one part of it. */
+static bool is_chosen(const char *part) {
+        const char *only = getenv("BENCH_ONLY");
+
+        return !only || strcmp(only, part) == 0;
+}
+
+static void workers(void) {
         table_spans("baton-worker killed, SQLite to SQLite, idle machine (writer at 1,500 events/s, FULL)",
                     "ms", NULL);
         real_kills(SIGKILL, false);
@@ -191,5 +194,17 @@ int main(void) {
         real_kills(SIGKILL, false);
         real_kills(SIGKILL, true);
         burn_end();
+}
+
+int main(void) {
+        (void) signal(SIGCHLD, SIG_DFL);
+        if (is_chosen("stubs")) {
+                stubs(false);
+                stubs(true);
+        }
+        if (is_chosen("sessions"))
+                many_sessions();
+        if (is_chosen("workers"))
+                workers();
         return 0;
 }

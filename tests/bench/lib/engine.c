@@ -37,7 +37,9 @@ static sqlite3 *open_destination(const struct engine_job *job) {
         sqlite3 *database = NULL;
 
         must(database, sqlite3_open(job->destination, &database), job->destination);
-        execute(database, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+        /* Page and cache as Baton chooses them, so that what is compared is the movement alone. */
+        execute(database, "PRAGMA page_size = 8192; PRAGMA cache_size = -8000; PRAGMA journal_mode = WAL;"
+                          "PRAGMA synchronous = FULL");
         execute(database, job->schema);
         execute(database, "CREATE TABLE position(p INTEGER); INSERT INTO position VALUES (0)");
         return database;
@@ -76,13 +78,29 @@ static void run_select(const struct engine_job *job) {
         sqlite3_free(attach);
 }
 
+/* Bound where it stands: nothing is copied twice. */
+static void bind_column(sqlite3_stmt *read, sqlite3_stmt *write, int column) {
+        switch (sqlite3_column_type(read, column)) {
+        case SQLITE_INTEGER:
+                (void) sqlite3_bind_int64(write, column + 1, sqlite3_column_int64(read, column));
+                break;
+        case SQLITE_TEXT:
+                (void) sqlite3_bind_text(write, column + 1, (const char *) sqlite3_column_text(read, column),
+                                         sqlite3_column_bytes(read, column), SQLITE_STATIC);
+                break;
+        default:
+                (void) sqlite3_bind_value(write, column + 1, sqlite3_column_value(read, column));
+                break;
+        }
+}
+
 static uint64_t copy_rows(sqlite3_stmt *read, sqlite3_stmt *write, sqlite3 *database, uint64_t *last) {
         uint64_t moved = 0;
 
         while (sqlite3_step(read) == SQLITE_ROW) {
                 *last = (uint64_t) sqlite3_column_int64(read, 0);
                 for (int column = 0; column < 5; column++)
-                        (void) sqlite3_bind_value(write, column + 1, sqlite3_column_value(read, column));
+                        bind_column(read, write, column);
                 must(database, sqlite3_step(write), "insert");
                 (void) sqlite3_reset(write);
                 moved++;
