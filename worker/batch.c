@@ -69,7 +69,12 @@ static void wait_or_stop(struct session *session, const struct failure *failure)
 
         if (is_final) {
                 retry_clear(&session->retry);
-                session_close_source(session); /* M12: a session that does nothing holds nothing */
+                if (failure->kind == FAILURE_SYNC)
+                        fault_source_lost(session);
+                /* M12: a session that does nothing holds nothing. SQLite cannot detach in a transaction. */
+                session->close_due = session->worker->in_transaction;
+                if (!session->close_due)
+                        session_close_source(session);
                 session->adopting = false;
         } else
                 retry_again(&session->retry, clock_usec());
@@ -90,12 +95,22 @@ static bool source_prepare(struct session *session, struct failure *ret_failure)
         return false;
 }
 
+static const struct failure source_lost = {
+        .kind = FAILURE_SYNC,
+        .text = "a sync of the source failed before: what it shows may not be on its disk. Check the disk and the "
+                "source (PRAGMA integrity_check), then run `baton adopt` on this session",
+};
+
 bool batch_prepare(struct session *session, uint64_t now_usec) {
         struct worker *worker = session->worker;
         struct failure failure = { 0 };
 
         if (session->status.phase == SESSION_STOPPED && !session->adopting && !session->second_look)
                 return false;
+        if (fault_source_is_lost(session) && !session->adopting) {
+                report_failure(session, &source_lost, true);
+                return false;
+        }
         session->changed = session->counts_moved = session->more = false;
         if (!session->target &&
             worker->destination_ops->session_open(worker->destination, session->entry->config.source,
@@ -109,9 +124,7 @@ bool batch_prepare(struct session *session, uint64_t now_usec) {
                 wait_or_stop(session, &failure);
                 return false;
         }
-        if (session->claimed && session->verified &&
-            (session->checkpoint.anchor != 0 || session->checkpoint.position == 0) &&
-            !news_check(session, &failure)) {
+        if (session->claimed && session->verified && !news_check(session, &failure)) {
                 if (failure.kind != FAILURE_NONE)
                         wait_or_stop(session, &failure);
                 else
@@ -209,8 +222,7 @@ static enum batch_outcome batch_void(struct session *session, int r, struct fail
         if (r == -EOWNERDEAD ||
             (failure->kind == FAILURE_FENCED &&
              !slot_is_owned_by(worker->segment, session->slot_index, worker->ref, session->epoch))) {
-                session_free(session);
-                return BATCH_LOST;
+                return BATCH_LOST; /* freed when the transaction is over */
         }
         if (failure->kind == FAILURE_FENCED) { /* fenced, and yet the owner: claim with a higher epoch */
                 session_unclaim(session);
@@ -263,6 +275,21 @@ void batch_failed(struct session *session, const struct failure *failure) {
         wait_or_stop(session, failure);
 }
 
+/* With transactions the journal only remembers: its loss stops nothing, but a destination restored from a
+ * backup would go unnoticed. Said once; a new file is tried. */
+static void journal_is_deaf(struct worker *worker, const struct failure *failure) {
+        struct failure again;
+
+        if (!worker->journal_is_deaf)
+                log_line(
+                        LOG_WARNING,
+                        &(struct log_fields){ .destination = worker->settings.name, .reason = failure->text },
+                        "the journal cannot be written: %s. Movement goes on; until it can, an older destination "
+                        "would not be noticed",
+                        failure->text);
+        worker->journal_is_deaf = journal_renew(worker->journal, &again) < 0;
+}
+
 /* The journal remembers (with transactions), or is the authority (M3): then a checkpoint that is not in
  * it did not happen, and the file's tail is examined again. */
 static int journal_checkpoint(struct session *session, enum journal_type type, struct failure *ret_failure) {
@@ -270,6 +297,8 @@ static int journal_checkpoint(struct session *session, enum journal_type type, s
         int r;
 
         r = journal_append(worker->journal, type, &session->target_checkpoint, ret_failure);
+        if (r < 0 && is_transactional(worker))
+                journal_is_deaf(worker, ret_failure);
         if (r >= 0 || is_transactional(worker))
                 return 0;
         if (ret_failure->kind == FAILURE_SYNC)
@@ -311,7 +340,9 @@ void batch_committed(struct session *session) {
         worker_count(&worker_record(session->worker)->event_count, session->moved_count);
         session->checkpoint = session->target_checkpoint;
         session->claimed = true;
-        session->adopting = session->row_once = false;
+        session->row_once = false;
+        if (session->verified) /* else the source was not there to be accepted */
+                session->adopting = false;
         session_durable_set(session->worker->segment, session->slot_index, session->checkpoint.position);
         fault_passed(session);
         CRASH_POINT("worker.K5");

@@ -32,15 +32,30 @@ static bool durable_minimum(const struct session *session, uint64_t *ret_positio
         return true;
 }
 
+/* W2: rows are taken from the source that was verified, and from no other: it may have been replaced
+ * since the last batch, and the clean-up may have had to wait. */
+static bool is_still_ours(struct session *session) {
+        const struct checkpoint *checkpoint = &session->checkpoint;
+        uint64_t digest;
+
+        if (!session->verified || session->entry->ops->is_stale(session->source))
+                return false;
+        if (checkpoint->position == 0 || checkpoint->anchor == 0)
+                return false;
+        return session->entry->ops->anchor(session->source, checkpoint->position, &digest, NULL) >= 0 &&
+               digest == checkpoint->anchor;
+}
+
 void clean_run(struct session *session) {
         struct failure failure = { 0 };
         uint64_t position;
         bool more = false;
 
-        if (!session->source || !session->claimed || latch_is_set(session->worker) ||
+        if (!session->source || !session->claimed ||
             session->entry->ops->clean_up(session->source) == CLEAN_KEEP)
                 return;
-        if (!durable_minimum(session, &position) || position == 0) {
+        if (latch_is_set(session->worker) || !is_still_ours(session) ||
+            !durable_minimum(session, &position) || position == 0) {
                 session->clean_pending = true;
                 return;
         }

@@ -28,6 +28,7 @@ static void words_read(struct session *session) {
         session->fault_deaths = MIN_OF(atomic_load(&words->fault_deaths), DEATHS_MAX);
         session->unknown_deaths = MIN_OF(atomic_load(&words->unknown_deaths), DEATHS_MAX);
         session->suspect = atomic_load(&words->suspect) == 1;
+        session->suspect_until = atomic_load(&words->suspect_until);
 }
 
 static void words_write(struct session *session) {
@@ -37,6 +38,7 @@ static void words_write(struct session *session) {
         atomic_store(&words->fault_deaths, session->fault_deaths);
         atomic_store(&words->unknown_deaths, session->unknown_deaths);
         atomic_store(&words->suspect, session->suspect);
+        atomic_store(&words->suspect_until, session->suspect_until);
 }
 
 void fault_learn(struct session *session) {
@@ -52,7 +54,7 @@ void fault_learn(struct session *session) {
         if (position != session->fault_position) {
                 session->fault_position = position;
                 session->fault_deaths = session->unknown_deaths = 0;
-                session->suspect = false;
+                session->suspect = session->suspect_until > position;
         }
         if (signal_number != 0)
                 session->fault_deaths = MIN_OF(session->fault_deaths + 1, DEATHS_MAX);
@@ -60,8 +62,10 @@ void fault_learn(struct session *session) {
                 session->unknown_deaths = MIN_OF(session->unknown_deaths + 1, DEATHS_MAX);
         if (signal_number != 0 || session->unknown_deaths >= DEATHS_MAX || note == DEATH_ON_EVENT)
                 session->suspect = true;
-        if (note == DEATH_IN_BATCH && session->suspect)
-                session->fault_deaths = session->unknown_deaths = 0; /* the culprit is not known yet */
+        if (note == DEATH_IN_BATCH && session->suspect) { /* the culprit is somewhere in the batch */
+                session->fault_deaths = session->unknown_deaths = 0;
+                session->suspect_until = position + session->worker->settings.batch_rows;
+        }
         words_write(session);
 }
 
@@ -94,19 +98,28 @@ void fault_note_clear(struct worker *worker) {
 void fault_passed(struct session *session) {
         if (session->fault_position == 0 && !session->suspect)
                 return;
-        if (session->checkpoint.position < session->fault_position ||
-            (session->checkpoint.position == session->fault_position && session->fault_deaths == 0 &&
-             session->unknown_deaths == 0))
+        if (session->checkpoint.position < MAX_OF(session->fault_position, session->suspect_until))
                 return;
         session->fault_position = 0;
         session->fault_deaths = session->unknown_deaths = 0;
         session->suspect = false;
+        session->suspect_until = 0;
         words_write(session);
 }
 
+bool fault_source_is_lost(const struct session *session) {
+        return atomic_load(&words_of(session)->source_sync_failed) == 1;
+}
+
+void fault_source_lost(struct session *session) {
+        atomic_store(&words_of(session)->source_sync_failed, 1);
+}
+
 void fault_forget(struct session *session) {
+        atomic_store(&words_of(session)->source_sync_failed, 0);
         session->fault_position = 0;
         session->fault_deaths = session->unknown_deaths = 0;
         session->suspect = false;
+        session->suspect_until = 0;
         words_write(session);
 }

@@ -51,6 +51,14 @@ static void obey_adopt(struct session *session, const struct slot_view *view) {
         if (view->adopt_request <= session->adopt_done)
                 return;
         session->adopt_done = view->adopt_request;
+        if (!session->entry->scheme) {
+                report_failure(session, &session->entry->failure, true);
+                return;
+        }
+        /* A checkpoint that goes back is a new ownership: the journal takes it at a higher epoch only. */
+        if (slot_raise_epoch(session->worker->segment, session->slot_index, session->worker->ref,
+                             session->epoch, session->epoch + 1, &session->epoch) < 0)
+                return;
         session->adopting = true;
         session->failure = (struct failure){ 0 };
         retry_clear(&session->retry);
@@ -58,6 +66,19 @@ static void obey_adopt(struct session *session, const struct slot_view *view) {
         session_close_source(session);
         session_unclaim(session);
         session_set_ready(session);
+}
+
+/* The supervisor wrote another configuration: the slot stays ours, the session begins anew. What an
+ * operator accepted of the old one is not accepted of the new. */
+static void session_renew(struct session *session) {
+        struct worker *worker = session->worker;
+        uint64_t epoch = session->epoch, adopt_done = session->adopt_done;
+        uint32_t slot_index = session->slot_index;
+
+        session_free(session);
+        session_begin(worker, slot_index, epoch);
+        if (worker->by_slot[slot_index])
+                worker->by_slot[slot_index]->adopt_done = adopt_done;
 }
 
 static void session_look(struct session *session, const struct slot_view *view) {
@@ -79,11 +100,7 @@ static void session_look(struct session *session, const struct slot_view *view) 
         }
         if (session->entry->config.sequence !=
             atomic_load(&worker->segment->configs[session->slot_index].sequence)) {
-                uint64_t epoch = session->epoch;
-                uint32_t slot_index = session->slot_index;
-
-                session_free(session); /* the slot stays ours; the session begins anew */
-                session_begin(worker, slot_index, epoch);
+                session_renew(session);
                 return;
         }
         obey_adopt(session, view);

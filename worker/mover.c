@@ -75,7 +75,8 @@ static void settings_renew(struct worker *worker) {
         }
         worker->settings = settings;
         for (struct session *session = worker->sessions; session; session = session->next)
-                session_set_ready(session);
+                if (session->status.phase != SESSION_STOPPED)
+                        session_set_ready(session);
 }
 
 static void eventfd_clear(int fd) {

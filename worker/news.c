@@ -13,6 +13,7 @@
 #define QUIET_USEC (1 * USEC_PER_SEC)
 #define SWEEP_USEC (15 * USEC_PER_SEC)
 
+#define LATELY_USEC (300 * USEC_PER_SEC)
 /* How long after news a stopped session compares its source again. */
 #define SECOND_LOOK_USEC (300 * USEC_PER_MSEC)
 
@@ -107,26 +108,32 @@ bool news_check(struct session *session, struct failure *ret_failure) {
         return false;
 }
 
+/* A commit may become visible long after the last write of its files (a slow sync, a stopped writer), and
+ * then no file changes any more: an open source is asked, any other as long as it changed lately. */
+static void sweep_one(struct session *session, uint64_t now_usec) {
+        uint64_t before = session->fingerprint;
+
+        if (session->retry.at_usec != 0)
+                return;
+        session_watch_again(session);
+        if (session->fingerprint != before)
+                session->changed_usec = now_usec;
+        if (session->claimed && !session->source && now_usec - session->changed_usec > LATELY_USEC)
+                return;
+        if (session->status.phase != SESSION_STOPPED)
+                session_set_ready(session);
+        else if (session->fingerprint != before)
+                look_again_later(session);
+}
+
 /* One look at every session: what inotify could not tell (S12: a lost hint costs a poll). */
 void news_sweep(struct worker *worker, uint64_t now_usec) {
         if (now_usec < worker->sweep_at_usec)
                 return;
         worker->sweep_at_usec = now_usec + SWEEP_USEC;
         worker->warm.is_due = true;
-        for (struct session *session = worker->sessions; session; session = session->next) {
-                uint64_t fingerprint;
-
-                if (session->retry.at_usec != 0)
-                        continue;
-                fingerprint = wake_fingerprint(&session->watches.paths);
-                if (fingerprint == session->fingerprint && session->claimed)
-                        continue;
-                session->fingerprint = fingerprint;
-                if (session->status.phase == SESSION_STOPPED)
-                        look_again_later(session);
-                else
-                        session_set_ready(session);
-        }
+        for (struct session *session = worker->sessions; session; session = session->next)
+                sweep_one(session, now_usec);
 }
 
 /* Puts sessions whose time has come into the queue; returns when the next one comes. */

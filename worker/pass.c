@@ -12,12 +12,14 @@
 #include "worker/session.h"
 
 #define PASS_SESSIONS 64u
-#define SOURCE_BUDGET 64u
+#define SOURCE_BUDGET 32u
 
 struct pass {
         struct worker *worker;
-        struct session *sessions[PASS_SESSIONS];
-        size_t count;
+        struct session *sessions[PASS_SESSIONS]; /* NULL: out of the transaction */
+        struct session *out[PASS_SESSIONS];      /* failed or lost: closed or freed when it is over */
+        bool is_lost[PASS_SESSIONS];
+        size_t count, out_count;
 };
 
 static struct session *ready_take(struct worker *worker) {
@@ -111,15 +113,27 @@ static int transaction_begin(struct worker *worker, struct failure *ret_failure)
         if (r < 0)
                 return r;
         transaction_mark(worker, clock_usec());
+        worker->in_transaction = true;
         return 0;
 }
 
-static void transaction_over(struct worker *worker) {
+static void transaction_over(struct pass *pass) {
+        struct worker *worker = pass->worker;
+
+        worker->in_transaction = false;
         transaction_mark(worker, 0);
         fault_note_clear(worker);
         if (worker->turn_held)
                 turn_give(worker->segment, worker->pool_index, worker->ref);
         worker->turn_held = false;
+        for (size_t i = 0; i < pass->out_count; i++)
+                if (pass->is_lost[i])
+                        session_free(pass->out[i]);
+                else if (pass->out[i]->close_due) {
+                        pass->out[i]->close_due = false;
+                        session_close_source(pass->out[i]);
+                }
+        pass->out_count = 0;
 }
 
 static void transaction_void(struct pass *pass, const struct failure *failure) {
@@ -130,7 +144,7 @@ static void transaction_void(struct pass *pass, const struct failure *failure) {
                 if (pass->sessions[i] && pass->sessions[i]->in_transaction)
                         worker->destination_ops->session_rollback(pass->sessions[i]->target);
         worker->destination_ops->rollback(worker->destination);
-        transaction_over(worker);
+        transaction_over(pass);
         for (size_t i = 0; i < pass->count; i++) {
                 if (!pass->sessions[i])
                         continue;
@@ -145,6 +159,13 @@ static void transaction_void(struct pass *pass, const struct failure *failure) {
         }
 }
 
+static void put_out(struct pass *pass, size_t i, bool is_lost) {
+        assert(pass->out_count < PASS_SESSIONS);
+
+        pass->is_lost[pass->out_count] = is_lost;
+        pass->out[pass->out_count++] = TAKE(pass->sessions[i]);
+}
+
 static int run_batches(struct pass *pass, struct failure *ret_failure) {
         struct worker *worker = pass->worker;
         struct batch_limits limits = { .rows = worker->settings.batch_rows,
@@ -154,6 +175,7 @@ static int run_batches(struct pass *pass, struct failure *ret_failure) {
 
         for (size_t i = 0; i < pass->count; i++) {
                 struct session *session = pass->sessions[i];
+                enum batch_outcome outcome;
 
                 (void) worker_pulse(worker);
                 if (i > 0 && session->claimed && clock_usec() >= limits.deadline_usec) {
@@ -161,17 +183,12 @@ static int run_batches(struct pass *pass, struct failure *ret_failure) {
                         pass->sessions[i] = NULL;
                         continue;
                 }
-                switch (batch_run(session, &limits, ret_failure)) {
-                case BATCH_DONE:
-                        changed = changed || session->changed;
-                        break;
-                case BATCH_FAILED:
-                case BATCH_LOST:
-                        pass->sessions[i] = NULL;
-                        break;
-                case BATCH_POOL_FAILED:
+                outcome = batch_run(session, &limits, ret_failure);
+                if (outcome == BATCH_POOL_FAILED)
                         return -EIO;
-                }
+                changed = changed || (outcome == BATCH_DONE && session->changed);
+                if (outcome != BATCH_DONE)
+                        put_out(pass, i, outcome == BATCH_LOST);
         }
         return changed;
 }
@@ -204,7 +221,7 @@ static void pass_commit(struct pass *pass, bool changed) {
 
         if (!changed) {
                 worker->destination_ops->rollback(worker->destination);
-                transaction_over(worker);
+                transaction_over(pass);
                 finish(pass);
                 return;
         }
@@ -215,7 +232,7 @@ static void pass_commit(struct pass *pass, bool changed) {
                 transaction_void(pass, &failure);
                 return;
         }
-        transaction_over(worker);
+        transaction_over(pass);
         worker_count(&worker_record(worker)->commit_count, 1);
         worker_count(&worker_record(worker)->sync_count, 1);
         finish(pass);
@@ -226,8 +243,11 @@ static void hold_all(struct worker *worker, const struct failure *failure) {
         struct session *session;
 
         while ((session = ready_take(worker))) {
+                if (session->status.phase == SESSION_STOPPED && !session->second_look && !session->adopting)
+                        continue;
                 session->blames_source = false;
-                report_failure(session, failure, false);
+                report_failure(session, failure, failure->kind == FAILURE_STOP);
+                session->second_look = true; /* stopped or not, it is tried again with the destination */
                 session->retry.at_usec = MAX_OF(worker->destination_retry.at_usec,
                                                 clock_usec() + 10 * USEC_PER_MSEC);
         }

@@ -64,8 +64,8 @@ void report_failure(struct session *session, const struct failure *failure, bool
         session->status.phase = phase;
         session->status.failure_kind = (uint32_t) failure->kind;
         (void) text_copy(session->status.reason, sizeof(session->status.reason), failure->text);
-        if (session->status.waiting_since_usec == 0)
-                session->status.waiting_since_usec = clock_usec();
+        session->status.lag_events = session->status.lag_bytes = LAG_UNKNOWN; /* never shown as zero */
+        session->status.oldest_realtime_usec = LAG_UNKNOWN;
         publish(session, has_news);
 }
 

@@ -87,8 +87,22 @@ void session_watch(struct session *session) {
 
         if (session->is_watched || paths.directory[0] == '\0')
                 return;
-        session->is_watched = true;
+        wake_remove(&session->worker->wake, session);
         wake_add(&session->worker->wake, session, &paths, &complete);
+        session->is_watched = complete; /* else the sweep tries again */
+}
+
+void session_watch_again(struct session *session) {
+        const struct source_watch before = session->watches.paths;
+
+        if (!session->entry->scheme)
+                return;
+        watch_paths(session);
+        if (memcmp(&before, &session->watches.paths, sizeof(before)) != 0) {
+                session->is_watched = false; /* a link on the way leads elsewhere now */
+                session_set_ready(session);
+        }
+        session_watch(session);
 }
 
 int session_new(struct worker *worker, uint32_t slot_index, uint64_t epoch, struct roster_entry *entry,

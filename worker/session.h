@@ -31,11 +31,14 @@ struct session {
         uint64_t fault_position;
         uint32_t fault_deaths, unknown_deaths;
         bool suspect;
+        uint64_t suspect_until;
+        bool close_due; /* the source is to be closed once the transaction is over */
 
         /* M9 */
         struct wake_watches watches;
         bool is_watched;
         uint64_t fingerprint;  /* of all its files at the last sweep */
+        uint64_t changed_usec; /* when a sweep saw them change */
         uint64_t opened_stamp; /* of the source's own file when it was opened */
         bool second_look;      /* stopped for its identity, but the files changed: compare again */
         uint64_t recheck_at_usec, recheck_delay_usec, news_usec;
@@ -66,6 +69,8 @@ void session_free(struct session *session);
 void session_hand_over(struct session *session, uint64_t to_ref);
 /* Begins to watch the source's files, once. */
 void session_watch(struct session *session);
+/* The sweep's look: does the path lead where it led, is everything watched? */
+void session_watch_again(struct session *session);
 /* Closes source and attachment (LRU, replaced file); the next use opens them again. */
 void session_close_source(struct session *session);
 /* Opens the source if it is not. */
@@ -118,6 +123,9 @@ bool fault_must_stop(const struct session *session, uint64_t position);
 void fault_note(struct session *session, uint64_t position, bool is_exact);
 void fault_note_clear(struct worker *worker);
 void fault_passed(struct session *session);
+/* M7 at the source: pages of it may be lost. Kept across owners, until an operator adopts it. */
+void fault_source_lost(struct session *session);
+bool fault_source_is_lost(const struct session *session);
 void fault_forget(struct session *session); /* the operator says: try again */
 
 /* report.c: what the others see of it. */

@@ -39,6 +39,7 @@ static void link_enter(struct wake *wake, struct wake_link *link, struct session
 
         assert(wd >= 0);
         link->watch_descriptor = wd;
+        link->is_due = false;
         link->session = session;
         link->next = *bucket;
         *bucket = link;
@@ -137,20 +138,32 @@ static void descriptor_gone(struct wake *wake, int wd) {
         while (*at)
                 if ((*at)->watch_descriptor == wd) {
                         (*at)->watch_descriptor = -1;
+                        (*at)->session->is_watched = false; /* the sweep watches again */
                         *at = (*at)->next;
                 } else
                         at = &(*at)->next;
 }
 
+/* The first link of the bucket whose session is still to be told of this event. */
+static struct wake_link *link_to_tell(struct wake *wake, int wd) {
+        for (struct wake_link *link = *bucket_of(wake, wd); link; link = link->next)
+                if (link->watch_descriptor == wd && link->is_due)
+                        return link;
+        return NULL;
+}
+
+/* Telling may set watches anew and so change the bucket: it is walked from its head after each. */
 static void event_deliver(struct wake *wake, const struct inotify_event *event,
                           void (*fn)(struct session *session, void *context), void *context) {
-        struct wake_link *next;
+        struct wake_link *link;
 
-        for (struct wake_link *link = *bucket_of(wake, event->wd); link; link = next) {
+        for (link = *bucket_of(wake, event->wd); link; link = link->next)
+                link->is_due = link->watch_descriptor == event->wd;
+        while ((link = link_to_tell(wake, event->wd))) {
                 struct session *session = link->session;
 
-                next = link->next; /* watch_file() may move the session's own file links, not this one */
-                if (link->watch_descriptor == event->wd && link_concerns(wake, link, event))
+                link->is_due = false;
+                if (link_concerns(wake, link, event))
                         fn(session, context);
         }
         if (event->mask & IN_IGNORED)

@@ -16,6 +16,7 @@ struct session;
 
 struct wake_link {            /* one watch of one session; several sessions may share a descriptor */
         int watch_descriptor; /* -1: none */
+        bool is_due;          /* an event is being told */
         struct session *session;
         struct wake_link *next; /* of the bucket */
 };

@@ -69,7 +69,8 @@ struct worker {
         size_t session_count, open_source_count, fused_count;
         struct session *ready_first, *ready_last; /* queue of those that may have events */
         uint64_t sweep_at_usec;                   /* next safety poll */
-        bool turn_held;
+        bool turn_held, in_transaction;
+        bool journal_is_deaf; /* said already */
 };
 
 enum drain {
