@@ -209,11 +209,11 @@ static inline bool is_converged(const struct segment *segment) {
 
 static inline void assert_converges(const struct segment *segment, const char *what) {
         uint64_t deadline_usec = clock_usec() + PATIENCE_USEC;
+        bool done;
 
-        while (!is_converged(segment) && clock_usec() < deadline_usec)
+        while (!(done = is_converged(segment)) && clock_usec() < deadline_usec)
                 test_pause();
-        cr_assert(is_converged(segment), "%s: not every slot has a live owner, or an entry is not complete",
-                  what);
+        cr_assert(done, "%s: not every slot has a live owner, or an entry is not complete", what);
 }
 
 static inline uint32_t slots_owned_by(const struct segment *segment, uint64_t ref) {
