@@ -143,6 +143,25 @@ Test(source, emptied_and_adopted) {
         check_final(&world);
 }
 
+/* M4, M12: to stop a session is no worker's death (SQLite cannot detach inside a transaction), and a source
+ * adopted while it is empty is idle, not looked at for ever. */
+Test(source, stopped_and_adopted_while_empty_by_the_same_worker) {
+        pid_t worker;
+
+        start_one();
+        move_some(300);
+        worker = session_owner(&world, "a");
+        database_run(&world, file("a.db"), "CREATE TABLE ledger AS SELECT * FROM outbox; DELETE FROM outbox");
+        world.outboxes[0].has_ledger = true;
+        expect_stopped("gone");
+        cr_expect_eq(baton(&world, "adopt", "a"), 0, "%s", world.output);
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_IDLE));
+        cr_expect_eq(session_owner(&world, "a"), worker, "the worker lives through it");
+        outbox_fill(&world, "a", 50);
+        wait_all_moved(&world);
+        check_final(&world);
+}
+
 Test(source, an_emptied_outbox_that_starts_again_at_1_is_not_mistaken) {
         world_outbox(&world, "a");
         database_run(&world, file("a.db"),
