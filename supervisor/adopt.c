@@ -59,6 +59,17 @@ static int lock_taken(const struct manager *manager, int directory_fd, struct fa
                 pid, manager->directories.state);
 }
 
+/* A supervisor that dies between fork and exec of a worker leaves its lock with the child until the exec,
+ * a moment later (K1): only a lock that stays is another supervisor's. */
+static int lock_patiently(int fd) {
+        for (unsigned attempt = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; attempt++) {
+                if (errno != EWOULDBLOCK || attempt >= 50)
+                        return -errno;
+                (void) usleep(10000);
+        }
+        return 0;
+}
+
 int adopt_lock(struct manager *manager, struct failure *ret_failure) {
         _cleanup_fd_ int directory_fd = -1, fd = -1;
         char text[16];
@@ -73,10 +84,10 @@ int adopt_lock(struct manager *manager, struct failure *ret_failure) {
                 return failure_set(ret_failure, r, FAILURE_STOP, "cannot open %s/" LOCK_NAME ": %s",
                                    manager->directories.state, strerror(-r));
         }
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-                if (errno == EWOULDBLOCK)
+        r = lock_patiently(fd);
+        if (r < 0) {
+                if (r == -EWOULDBLOCK)
                         return lock_taken(manager, directory_fd, ret_failure);
-                r = -errno;
                 return failure_set(ret_failure, r, FAILURE_STOP, "cannot lock %s/" LOCK_NAME ": %s",
                                    manager->directories.state, strerror(-r));
         }
