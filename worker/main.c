@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "shm/doorbell.h"
 #include "shm/life.h"
+#include "worker/keeper.h"
 #include "worker/session.h"
 
 #define EXIT_TRY_AGAIN 75 /* the segment is condemned or gone: a new worker finds the new one */
@@ -130,6 +131,7 @@ int main(int argc, char *argv[]) {
         r = worker_open(&worker, &arguments.directories, arguments.pool_index, &failure);
         if (r >= 0) {
                 confine_resources(worker.settings.cores);
+                (void) keeper_start(NULL); /* without it a successor waits longer, and that is all */
                 r = work(&worker, &failure);
         }
         if (r < 0) {

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/priority.h"
 #include "base/text.h"
 #include "shm/life.h"
 #include "shm/slot.h"
@@ -118,7 +119,7 @@ _noreturn_ static void stub_main(const struct stub_pool *pool) {
                 fprintf(stderr, "stub: %s\n", failure.text);
                 _exit(2);
         }
-        (void) setpriority(PRIO_PROCESS, 0, -10);
+        (void) priority_set(-10, 200);
         if (pthread_create(&thread, NULL, takeover_main, &self) != 0)
                 _exit(2);
         while (!owns_something(&self, pool->session_count))
