@@ -330,13 +330,13 @@ static int rotate_if_due(struct session *session) {
         return r;
 }
 
-void batch_committed(struct session *session) {
+bool batch_committed(struct session *session) {
         struct failure failure = { 0 };
 
         session->in_transaction = false;
         CRASH_POINT("worker.K4");
         if (journal_checkpoint(session, JOURNAL_MOVED, &failure) < 0)
-                return;
+                return false;
         worker_count(&worker_record(session->worker)->event_count, session->moved_count);
         session->checkpoint = session->target_checkpoint;
         session->claimed = true;
@@ -348,14 +348,14 @@ void batch_committed(struct session *session) {
         CRASH_POINT("worker.K5");
         if (session->held) {
                 wait_or_stop(session, &session->failure);
-                return;
+                return false;
         }
         retry_clear(&session->retry);
         if (session->counts_moved)
                 report_moving(session);
         if (rotate_if_due(session) < 0)
-                return;
+                return false;
         session_watch(session);
-        session_set_ready(session); /* the next look finds more, or says idle */
         clean_run(session);
+        return true;
 }

@@ -6,6 +6,10 @@
 #include "worker/session.h"
 
 #define CLEAN_ROWS 2000u
+/* Between two steps, so that the application comes to its lock; and after what only time can mend: its lock,
+ * a full disk, a sibling that is behind, a latch. */
+#define CLEAN_PAUSE_USEC (5 * USEC_PER_MSEC)
+#define CLEAN_RETRY_USEC (1 * USEC_PER_SEC)
 #define SIBLINGS_MAX LAYOUT_POOL_COUNT_MAX
 
 /* The smallest durable position over all sessions of the source; false where one is unknown. The ring
@@ -46,6 +50,11 @@ static bool is_still_ours(struct session *session) {
                digest == checkpoint->anchor;
 }
 
+static void clean_again(struct session *session, uint64_t pause_usec) {
+        session->clean_pending = true;
+        session->clean_at_usec = clock_usec() + pause_usec;
+}
+
 void clean_run(struct session *session) {
         struct failure failure = { 0 };
         uint64_t position;
@@ -54,13 +63,42 @@ void clean_run(struct session *session) {
         if (!session->source || !session->claimed ||
             session->entry->ops->clean_up(session->source) == CLEAN_KEEP)
                 return;
+        session->clean_pending = false;
         if (latch_is_set(session->worker) || !is_still_ours(session) ||
             !durable_minimum(session, &position) || position == 0) {
-                session->clean_pending = true;
+                clean_again(session, CLEAN_RETRY_USEC);
                 return;
         }
         /* The application holds its lock, or its disk is full: later. It never stops the movement. */
-        if (session->entry->ops->clean(session->source, position, CLEAN_ROWS, &more, &failure) < 0)
-                more = true;
-        session->clean_pending = more || position < session->checkpoint.position;
+        if (session->entry->ops->clean(session->source, position, CLEAN_ROWS, &more, &failure) < 0) {
+                clean_again(session, CLEAN_RETRY_USEC);
+        } else if (more) {
+                clean_again(session, CLEAN_PAUSE_USEC);
+                session->active_usec = clock_usec(); /* its source stays open (S8) */
+        } else if (position < session->checkpoint.position) {
+                clean_again(session, CLEAN_RETRY_USEC);
+        }
+}
+
+bool clean_is_due(const struct session *session) {
+        uint64_t position;
+
+        return session->clean_pending && !latch_is_set(session->worker) &&
+               durable_minimum(session, &position) && position >= session->checkpoint.position;
+}
+
+uint64_t clean_deadline(struct worker *worker, uint64_t now_usec) {
+        uint64_t deadline_usec = USEC_INFINITY;
+
+        for (struct session *session = worker->sessions; session; session = session->next) {
+                if (!session->clean_pending || !session->source)
+                        continue;
+                if (session->clean_at_usec <= now_usec) {
+                        (void) worker_pulse(worker);
+                        clean_run(session);
+                }
+                if (session->clean_pending)
+                        deadline_usec = MIN_OF(deadline_usec, session->clean_at_usec);
+        }
+        return deadline_usec;
 }

@@ -100,13 +100,6 @@ static void sleep_until(struct worker *worker, uint64_t deadline_usec) {
         worker->warm.is_due = worker->warm.is_due || polls[0].revents;
 }
 
-/* Anything to clean that had to wait (M14)? Once in a while, while nothing else is to do. */
-static void clean_pending(struct worker *worker) {
-        for (struct session *session = worker->sessions; session; session = session->next)
-                if (session->clean_pending)
-                        clean_run(session);
-}
-
 int mover_run(struct worker *worker) {
         assert(worker->ref != 0);
 
@@ -133,7 +126,7 @@ int mover_run(struct worker *worker) {
                         pass_run(worker);
                         continue;
                 }
-                clean_pending(worker);
+                deadline_usec = MIN_OF(deadline_usec, clean_deadline(worker, now_usec));
                 warm_renew(worker, now_usec);
                 if (worker->warm.is_due)
                         deadline_usec = MIN_OF(deadline_usec, worker->warm.renew_at_usec);

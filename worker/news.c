@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Does the source have something (M9)? A wake that finds nothing is looked at again after 0.1, 0.2,
- * 0.4 … 50 ms, until something is found or the files have been quiet for a second: a SQLite writer
- * raises its inotify event before its commit is visible. The safety poll compares stat() alone.
+/* Does the source have something (M9)? A wake that finds nothing is looked at again after 0.1 ms and then
+ * whenever a quarter more time has passed (50 ms at most), until something is found or the files have been
+ * quiet for a second: a SQLite writer raises its inotify event before its commit is visible. Where the source
+ * can tell without being asked that nothing was committed, such a look costs no system call. The safety poll
+ * compares stat() alone, but for a source that was left in the middle of a commit.
  * Must not touch: the destination. */
 #include <string.h>
 
@@ -11,9 +13,7 @@
 #define RECHECK_FIRST_USEC 100u
 #define RECHECK_LAST_USEC (50 * USEC_PER_MSEC)
 #define QUIET_USEC (1 * USEC_PER_SEC)
-#define SWEEP_USEC (15 * USEC_PER_SEC)
-
-#define LATELY_USEC (300 * USEC_PER_SEC)
+#define SWEEP_USEC (20 * USEC_PER_SEC)
 /* How long after news a stopped session compares its source again. */
 #define SECOND_LOOK_USEC (300 * USEC_PER_MSEC)
 
@@ -37,7 +37,7 @@ void news_from_source(struct session *session, void *context) {
                 look_again_later(session);
                 return;
         }
-        session->recheck_delay_usec = RECHECK_FIRST_USEC;
+        session->is_rechecked = true;
         session->recheck_at_usec = 0;
         if (session->status.phase == SESSION_WAITING && session->blames_source)
                 retry_clear(&session->retry); /* it was the source that was missing: look now */
@@ -55,17 +55,20 @@ static void reopen_if_changed(struct session *session) {
         session_set_ready(session);
 }
 
+/* What was committed just after a look is found after a quarter more than it took, 0.1 ms at least. */
 static void recheck_later(struct session *session, uint64_t now_usec) {
-        if (session->recheck_delay_usec == 0)
+        uint64_t since_usec = now_usec - session->news_usec;
+
+        if (!session->is_rechecked)
                 return;
-        if (now_usec - session->news_usec > QUIET_USEC) {
+        if (since_usec > QUIET_USEC) {
                 session->recheck_at_usec = 0;
-                session->recheck_delay_usec = 0;
+                session->is_rechecked = false;
                 reopen_if_changed(session);
                 return;
         }
-        session->recheck_at_usec = now_usec + session->recheck_delay_usec;
-        session->recheck_delay_usec = MIN_OF(session->recheck_delay_usec * 2, (uint64_t) RECHECK_LAST_USEC);
+        session->recheck_at_usec = now_usec + MAX_OF((uint64_t) RECHECK_FIRST_USEC,
+                                                     MIN_OF(since_usec / 4, (uint64_t) RECHECK_LAST_USEC));
 }
 
 /* Nothing behind the checkpoint: is it still the table that we know? An emptied one, or one that starts
@@ -88,6 +91,11 @@ bool news_check(struct session *session, struct failure *ret_failure) {
         assert(session->source);
         assert(session->claimed);
 
+        now_usec = clock_usec();
+        if (session->entry->ops->is_quiet(session->source)) {
+                recheck_later(session, now_usec);
+                return false;
+        }
         session->blames_source = true;
         if (session->entry->ops->has_more(session->source, session->checkpoint.position, &more, ret_failure) <
             0)
@@ -103,22 +111,21 @@ bool news_check(struct session *session, struct failure *ret_failure) {
                 return true;
         }
         session->blames_source = false;
-        now_usec = clock_usec();
         recheck_later(session, now_usec);
         return false;
 }
 
 /* A commit may become visible long after the last write of its files (a slow sync, a stopped writer), and
- * then no file changes any more: an open source is asked, any other as long as it changed lately. */
-static void sweep_one(struct session *session, uint64_t now_usec) {
+ * then no file changes any more. So an open source is asked, and a closed one that was closed with frames
+ * under way; of all others the files tell. */
+static void sweep_one(struct session *session) {
         uint64_t before = session->fingerprint;
 
         if (session->retry.at_usec != 0)
                 return;
         session_watch_again(session);
-        if (session->fingerprint != before)
-                session->changed_usec = now_usec;
-        if (session->claimed && !session->source && now_usec - session->changed_usec > LATELY_USEC)
+        if (session->claimed && !session->source && session->is_settled && session->fingerprint == before &&
+            !clean_is_due(session))
                 return;
         if (session->status.phase != SESSION_STOPPED)
                 session_set_ready(session);
@@ -133,7 +140,7 @@ void news_sweep(struct worker *worker, uint64_t now_usec) {
         worker->sweep_at_usec = now_usec + SWEEP_USEC;
         worker->warm.is_due = true;
         for (struct session *session = worker->sessions; session; session = session->next)
-                sweep_one(session, now_usec);
+                sweep_one(session);
 }
 
 /* Puts sessions whose time has come into the queue; returns when the next one comes. */

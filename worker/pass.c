@@ -12,6 +12,7 @@
 #include "worker/session.h"
 
 #define PASS_SESSIONS 64u
+/* S8: sources that stay open; sources that wait for their turn with more to move may be as many again. */
 #define SOURCE_BUDGET 32u
 
 struct pass {
@@ -40,19 +41,28 @@ static void transaction_mark(struct worker *worker, uint64_t since_usec) {
                               memory_order_relaxed);
 }
 
+/* The one to close first: of the idle ones who was active the longest ago. Of those in the queue who was
+ * active last: it stands at the end and is needed last. */
+static struct session *source_to_close(const struct worker *worker, bool is_ready) {
+        struct session *found = NULL;
+
+        for (struct session *session = worker->sessions; session; session = session->next) {
+                if (!session->source || session->is_ready != is_ready)
+                        continue;
+                if (!found || (session->active_usec < found->active_usec) != is_ready)
+                        found = session;
+        }
+        return found;
+}
+
 /* S8: of sources, the most recently active ones stay open. */
 static void trim_sources(struct worker *worker) {
-        while (worker->open_source_count > SOURCE_BUDGET) {
-                struct session *oldest = NULL;
+        struct session *session;
 
-                for (struct session *session = worker->sessions; session; session = session->next)
-                        if (session->source && !session->is_ready &&
-                            (!oldest || session->active_usec < oldest->active_usec))
-                                oldest = session;
-                if (!oldest)
-                        return;
-                session_close_source(oldest);
-        }
+        while (worker->open_source_count > SOURCE_BUDGET && (session = source_to_close(worker, false)))
+                session_close_source(session);
+        while (worker->open_source_count > 2 * SOURCE_BUDGET && (session = source_to_close(worker, true)))
+                session_close_source(session);
 }
 
 static void choose(struct pass *pass) {
@@ -193,6 +203,18 @@ static int run_batches(struct pass *pass, struct failure *ret_failure) {
         return changed;
 }
 
+/* What was moved to its end is looked at once more now, so that its source can be closed (S8); else it
+ * queues again. */
+static void queue_or_idle(struct session *session) {
+        struct failure failure = { 0 };
+
+        if (!session->more && session->source && session->claimed && session->verified && !session->held &&
+            !news_check(session, &failure) && failure.kind == FAILURE_NONE)
+                report_idle(session);
+        else
+                session_set_ready(session);
+}
+
 static void finish(struct pass *pass) {
         uint64_t now_usec;
 
@@ -201,12 +223,11 @@ static void finish(struct pass *pass) {
 
                 if (!session)
                         continue;
-                if (session->changed)
-                        batch_committed(session);
-                else {
-                        session->in_transaction = false;
-                        session_set_ready(session); /* nothing found inside: look again, or say idle */
-                }
+                if (!session->changed)
+                        session->in_transaction = false; /* nothing found inside */
+                else if (!batch_committed(session))
+                        continue;
+                queue_or_idle(session);
         }
         now_usec = clock_usec();
         for (size_t i = 0; i < pass->count; i++)

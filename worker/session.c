@@ -144,6 +144,7 @@ void session_close_source(struct session *session) {
                 worker->fused_count--;
         }
         if (session->source) {
+                session->is_settled = session->entry->ops->is_settled(session->source);
                 session->entry->ops->close(TAKE(session->source));
                 worker->open_source_count--;
         }

@@ -18,7 +18,8 @@ struct session {
         bool fused;                    /* attached to the destination */
         char identity[IDENTITY_BYTES]; /* of the source that was verified */
         bool adopting;                 /* the operator accepted source or destination as they are */
-        bool clean_pending;            /* there may be something to clean at the source */
+        bool clean_pending;            /* there may be something to clean at the source … */
+        uint64_t clean_at_usec;        /* … to be tried again then */
         bool tail_pending;             /* M3: bytes beyond the recorded length wait for the source */
         struct checkpoint checkpoint;  /* durable; valid once claimed */
 
@@ -38,10 +39,11 @@ struct session {
         struct wake_watches watches;
         bool is_watched;
         uint64_t fingerprint;  /* of all its files at the last sweep */
-        uint64_t changed_usec; /* when a sweep saw them change */
         uint64_t opened_stamp; /* of the source's own file when it was opened */
         bool second_look;      /* stopped for its identity, but the files changed: compare again */
-        uint64_t recheck_at_usec, recheck_delay_usec, news_usec;
+        bool is_rechecked;     /* there was news, and nothing came of it yet */
+        bool is_settled;       /* when the source was closed, no commit was under way in its files */
+        uint64_t recheck_at_usec, news_usec;
         uint64_t active_usec, lag_at_usec;
 
         bool is_ready;
@@ -105,8 +107,9 @@ enum batch_outcome {
 };
 enum batch_outcome batch_run(struct session *session, const struct batch_limits *limits,
                              struct failure *ret_failure);
-/* After the durable commit: the checkpoint is ours to remember, tell, and clean up to. */
-void batch_committed(struct session *session);
+/* After the durable commit: the checkpoint is ours to remember, tell, and clean up to. True if the session
+ * goes on; else it waits or has stopped. */
+bool batch_committed(struct session *session);
 /* The session's part is void; the failure is told, and it waits or stops. */
 void batch_failed(struct session *session, const struct failure *failure);
 /* Before the transaction: source open, attached, something there? False: leave it out. */
@@ -148,8 +151,12 @@ int latch_clear(struct worker *worker, struct failure *ret_failure);
 void latch_restore(struct worker *worker); /* at start: what a worker before us left latched */
 bool latch_is_set(const struct worker *worker);
 
-/* clean.c: M14. */
+/* clean.c: M14. After a commit; and what had to wait, for which the source must be open. */
 void clean_run(struct session *session);
+/* Something had to wait, and nothing holds it any more: worth opening the source for. */
+bool clean_is_due(const struct session *session);
+/* Runs what is due of all sessions; returns when the next is. */
+uint64_t clean_deadline(struct worker *worker, uint64_t now_usec);
 
 /* target.c: the destination's handle: open, replaced, gone. */
 int target_open(struct worker *worker, struct failure *ret_failure);

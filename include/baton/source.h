@@ -69,6 +69,12 @@ struct source_ops {
                      struct failure *ret_failure);
         /* True if an event with a higher position than `after` is visible. Cheap. */
         int (*has_more)(struct source *source, uint64_t after, bool *ret_more, struct failure *ret_failure);
+        /* True only if nothing was committed since the last has_more() that found nothing. Costs no system
+         * call and no lock; "don't know" is false. */
+        bool (*is_quiet)(struct source *source);
+        /* True only if whatever becomes visible later than the last has_more() will change one of the
+         * watched files first (M9). "Don't know" is false. At most one short read. */
+        bool (*is_settled)(struct source *source);
         /* Appends events after `after`, in order, within the limits (one event larger than
          * limits->bytes comes alone). *ret_more: there is more behind the batch. */
         int (*fetch)(struct source *source, uint64_t after, const struct batch_limits *limits,

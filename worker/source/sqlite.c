@@ -173,11 +173,14 @@ static int source_anchor(struct source *source, uint64_t position, uint64_t *ret
 
 static int source_has_more(struct source *source, uint64_t after, bool *ret_more,
                            struct failure *ret_failure) {
+        struct wal_index before;
         int r, code;
 
         assert(source);
         assert(ret_more);
 
+        before = wal_index_read(source->reader);
+        source->quiet.is_known = false;
         r = bind_position(source, source->more, after, ret_failure);
         if (r < 0)
                 return r;
@@ -186,7 +189,30 @@ static int source_has_more(struct source *source, uint64_t after, bool *ret_more
         if (code != SQLITE_ROW && code != SQLITE_DONE)
                 return fail(source, code, ret_failure);
         *ret_more = code == SQLITE_ROW;
+        if (code == SQLITE_DONE)
+                source->quiet = before;
         return 0;
+}
+
+/* Nothing was committed since the last look that found nothing. */
+static bool source_is_quiet(struct source *source) {
+        struct wal_index now;
+
+        assert(source);
+
+        if (!source->quiet.is_known)
+                return false;
+        now = wal_index_read(source->reader);
+        return wal_index_is_same(&source->quiet, &now);
+}
+
+/* In rollback mode a commit is the end of the -journal, which is a file that is watched. */
+static bool source_is_settled(struct source *source) {
+        assert(source);
+
+        if (!db_file(source->reader, "main", SQLITE_FCNTL_JOURNAL_POINTER))
+                return true;
+        return source_is_quiet(source) && wal_is_settled(source->reader, &source->quiet);
 }
 
 /* Adds the statement's current row. 0, -E2BIG (a limit: the row is left for the next batch), -ENOMEM. */
@@ -263,6 +289,8 @@ const struct source_ops source_sqlite_ops = {
         .anchor = source_anchor,
         .range = sqlite_source_range,
         .has_more = source_has_more,
+        .is_quiet = source_is_quiet,
+        .is_settled = source_is_settled,
         .fetch = source_fetch,
         .sync = source_sync,
         .lag = sqlite_source_lag,

@@ -109,6 +109,13 @@ int db_uri(const char *path, const char *query, char *ret_uri, size_t uri_bytes)
         return 0;
 }
 
+sqlite3_file *db_file(sqlite3 *db, const char *schema, int which) {
+        sqlite3_file *file = NULL;
+
+        (void) sqlite3_file_control(db, schema, which, &file);
+        return file && file->pMethods ? file : NULL;
+}
+
 void db_close(sqlite3 **db) {
         if (db && *db) {
                 /* close_v2: a statement that somebody forgot must not keep a closed connection alive

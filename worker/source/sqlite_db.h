@@ -53,6 +53,8 @@ int db_open(const char *path, enum db_mode mode, struct db_busy *busy, sqlite3 *
 /* Writes "file:/percent/encoded/path?QUERY". -ENAMETOOLONG. */
 int db_uri(const char *path, const char *query, char *ret_uri, size_t uri_bytes);
 #define DB_URI_BYTES 4096
+/* SQLite's own handle (`which`: SQLITE_FCNTL_FILE_POINTER or _JOURNAL_POINTER); NULL where it has none open. */
+sqlite3_file *db_file(sqlite3 *db, const char *schema, int which);
 void db_close(sqlite3 **db); /* NULL and a pointer to NULL are accepted */
 #define _cleanup_db_ _cleanup_(db_close)
 void statement_finalize(sqlite3_stmt **statement);

@@ -28,6 +28,7 @@
 
 #include "base/io.h"
 #include "base/macro.h"
+#include "worker/source/sqlite_db.h"
 
 #define STAMP_GRAIN_NSEC 50000000LL
 
@@ -63,13 +64,6 @@ static int sync_directory(const char *path, struct failure *ret_failure) {
         return sync_path(directory, O_DIRECTORY, path, "directory", ret_failure);
 }
 
-static sqlite3_file *file_of(sqlite3 *db, const char *schema, int which) {
-        sqlite3_file *file = NULL;
-
-        (void) sqlite3_file_control(db, schema, which, &file);
-        return file && file->pMethods ? file : NULL;
-}
-
 static bool header_says_wal(sqlite3_file *file) {
         uint8_t version[2] = { 0 };
 
@@ -79,14 +73,14 @@ static bool header_says_wal(sqlite3_file *file) {
 /* The -wal as this connection has it open (SQLITE_FCNTL_JOURNAL_POINTER gives it in WAL mode; a
  * read-only connection never has a rollback journal open). NULL and *ret_missing: it should be there. */
 static sqlite3_file *find_wal(sqlite3 *db, const char *schema, sqlite3_file *database, bool *ret_missing) {
-        sqlite3_file *wal = file_of(db, schema, SQLITE_FCNTL_JOURNAL_POINTER);
+        sqlite3_file *wal = db_file(db, schema, SQLITE_FCNTL_JOURNAL_POINTER);
         char sql[64];
 
         if (!wal && header_says_wal(database)) {
                 /* The application went over to WAL since our last read; the next read sees it. */
                 (void) snprintf(sql, sizeof sql, "PRAGMA %s.schema_version", schema);
                 (void) sqlite3_exec(db, sql, NULL, NULL, NULL);
-                wal = file_of(db, schema, SQLITE_FCNTL_JOURNAL_POINTER);
+                wal = db_file(db, schema, SQLITE_FCNTL_JOURNAL_POINTER);
         }
         *ret_missing = !wal && header_says_wal(database);
         return wal;
@@ -182,7 +176,7 @@ int durability_sync(sqlite3 *db, const char *schema, const char *path, struct du
 
         if (durability->has_failed)
                 return sync_failed(path, "files", ret_failure);
-        database = file_of(db, schema, SQLITE_FCNTL_FILE_POINTER);
+        database = db_file(db, schema, SQLITE_FCNTL_FILE_POINTER);
         if (!database)
                 return failure_set(
                         ret_failure, -EBADMSG, FAILURE_STOP,

@@ -9,6 +9,7 @@
 #include "worker/source/sqlite_db.h"
 #include "worker/source/sqlite_durability.h"
 #include "worker/source/sqlite_table.h"
+#include "worker/source/sqlite_wal.h"
 
 struct source {
         char name[NAME_BYTES];
@@ -21,6 +22,7 @@ struct source {
         struct durability durability;
         sqlite3_stmt *fetch, *more;
         sqlite3_stmt *row, *range; /* NULL until first used */
+        struct wal_index quiet;    /* before the last look that found nothing */
 
         sqlite3 *writer; /* mode=rw; NULL until clean-up first needs it */
         struct db_busy writer_busy;
