@@ -173,6 +173,6 @@ help:
 	@echo
 	@echo 'CC=clang  SANITIZE=address,undefined|thread  CRASH=1 (numbered crash points)  BUILD=dir  V=1'
 
-FORCE:
+.PHONY: FORCE
 .SECONDARY:
 -include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')
