@@ -224,6 +224,23 @@ Test(journal_recovery, a_torn_tail_is_cut_only_when_the_writer_is_dead_J5) {
         free(bytes);
 }
 
+/* A worker collects before it loads what it tells of: the tail, and the news of it, must still be there. */
+Test(journal_recovery, a_collection_leaves_a_torn_tail_to_who_tells_of_it_J5) {
+        size_t count;
+        uint8_t *bytes = small_journal(true, &count);
+        struct stat st;
+
+        memset(bytes + RECORD_AT(6) + 100, 0, JOURNAL_RECORD_BYTES - 100);
+        fixture_write(NAME, bytes, count);
+        cr_assert_eq(journal_collect(fixture_state, "dest", fixture_instance), 0);
+        cr_assert_eq(stat(fixture_path(NAME), &st), 0);
+        cr_expect_eq(st.st_size, (off_t) count, "a collection cut a tail that nobody was told of");
+        cr_expect_eq(load_small().findings, 1);
+        cr_assert_eq(stat(fixture_path(NAME), &st), 0);
+        cr_expect_eq(st.st_size, (off_t) RECORD_AT(6));
+        free(bytes);
+}
+
 /* ---- damage ---------------------------------------------------------------------------------- */
 
 Test(journal_recovery, damage_stops_the_sessions_of_its_file_and_no_others_J2) {

@@ -268,7 +268,7 @@ static int look_into(struct journal_file *file, const struct journal_look *look,
         r = journal_scan_begin(look->scan, fd, !file->is_dead);
         if (r >= 0)
                 r = read_new(file, look, &end);
-        if (r >= 0 && file->is_dead && end == JOURNAL_TORN_TAIL)
+        if (r >= 0 && file->is_dead && end == JOURNAL_TORN_TAIL && !look->leave_tails)
                 r = cut_tail(file, look, fd, is_writable);
         if (r < 0) {
                 file_reset(file); /* half a look is none: a record noted twice would prove itself (J8) */

@@ -49,12 +49,13 @@ struct journal_look { /* what a look needs beside the file; all borrowed */
         const char *directory; /* for sentences */
         const uint8_t *instance;
         const char *destination;
-        bool sync; /* M3 (2): what is read is durable when the look returns */
+        bool sync;        /* M3 (2): what is read is durable when the look returns */
+        bool leave_tails; /* torn tails stay for a reader that tells of them */
         struct journal_scan *scan;
         struct journal_findings *findings;
 };
 
-/* Reads what is new. Cuts a torn tail if, and only if, it holds the dead writer's lock exclusively.
+/* Reads what is new. Cuts a torn tail only if it holds the dead writer's lock exclusively.
  * -ENOENT: the file is gone; other -errno with a failure (FAILURE_SYNC: not durable). */
 int journal_file_look(struct journal_file *file, const struct journal_look *look,
                       struct failure *ret_failure);

@@ -152,6 +152,19 @@ static int table_load(struct journal_table *table, struct journal_look *look, st
         return 0;
 }
 
+struct journal_table *journal_table_new(char *directory, bool is_collectors) {
+        struct journal_table *table;
+
+        table = calloc(1, sizeof *table);
+        if (!table) {
+                free(directory);
+                return NULL;
+        }
+        table->directory = directory;
+        table->is_collectors = is_collectors;
+        return table;
+}
+
 int journal_table_load(const char *state_directory, const char *destination, const uint8_t *instance,
                        bool sync, struct journal_table **table, struct failure *ret_failure) {
         _cleanup_free_ char *path = NULL;
@@ -165,11 +178,10 @@ int journal_table_load(const char *state_directory, const char *destination, con
         if (r < 0)
                 return r;
         if (!*table) {
-                *table = calloc(1, sizeof **table);
+                *table = journal_table_new(TAKE(path), false);
                 if (!*table)
                         return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE,
                                            "journal: out of memory");
-                (*table)->directory = TAKE(path);
         } else
                 assert(strcmp((*table)->directory, path) == 0);
 
@@ -179,6 +191,7 @@ int journal_table_load(const char *state_directory, const char *destination, con
                 .instance = instance,
                 .destination = destination,
                 .sync = sync,
+                .leave_tails = (*table)->is_collectors,
                 .scan = &(*table)->scan,
                 .findings = &(*table)->findings,
         };
