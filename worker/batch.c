@@ -353,6 +353,8 @@ bool batch_committed(struct session *session) {
         retry_clear(&session->retry);
         if (session->counts_moved)
                 report_moving(session);
+        else if (session->status.phase == SESSION_STOPPED)
+                report_resumed(session);
         if (rotate_if_due(session) < 0)
                 return false;
         session_watch(session);

@@ -40,6 +40,14 @@ void report_moving(struct session *session) {
         publish(session, has_news);
 }
 
+/* What had stopped it was accepted, and nothing waits behind it: a session that went on being called
+ * stopped would not be looked at, and so never be called idle. */
+void report_resumed(struct session *session) {
+        session->status.phase = SESSION_STARTING;
+        reason_clear(&session->status);
+        publish(session, true);
+}
+
 void report_idle(struct session *session) {
         bool has_news = session->status.phase != SESSION_IDLE;
 

@@ -133,6 +133,7 @@ void fault_forget(struct session *session); /* the operator says: try again */
 
 /* report.c: what the others see of it. */
 void report_moving(struct session *session);
+void report_resumed(struct session *session);
 void report_idle(struct session *session);
 void report_failure(struct session *session, const struct failure *failure, bool is_final);
 void report_lag(struct session *session, uint64_t now_usec);

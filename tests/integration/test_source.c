@@ -162,6 +162,24 @@ Test(source, stopped_and_adopted_while_empty_by_the_same_worker) {
         check_final(&world);
 }
 
+/* M4: stopped by what it found at the start, where no file changes that would make it look again: adopted,
+ * with nothing to move, it is idle and not called stopped any more. */
+Test(source, another_last_row_is_adopted_with_nothing_behind_it) {
+        start_one();
+        move_some(50);
+        world_stop(&world);
+        /* In this mode our own opening makes no file, whose news would bring a second look. */
+        database_run(&world, file("a.db"),
+                     "PRAGMA journal_mode = DELETE; CREATE TABLE ledger AS SELECT * FROM outbox;"
+                     "UPDATE outbox SET payload = 'another' WHERE seq = (SELECT max(seq) FROM outbox)");
+        world.outboxes[0].has_ledger = true;
+        world_start(&world);
+        expect_stopped("another content");
+        cr_expect_eq(baton(&world, "adopt", "a"), 0, "%s", world.output);
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_IDLE));
+        check_final(&world);
+}
+
 Test(source, an_emptied_outbox_that_starts_again_at_1_is_not_mistaken) {
         world_outbox(&world, "a");
         database_run(&world, file("a.db"),
