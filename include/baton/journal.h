@@ -87,9 +87,11 @@ struct journal_entry {
 /* Reads every journal in STATE/journal/DESTINATION/ (a missing directory is an empty table), each
  * synced first if `sync` (M3 step 2: what is read must be durable). Cheap enough for a takeover: files
  * unchanged since the last call on the same *table (inode, size, mtime of a dead writer) are not read
- * again. *table: NULL the first time, journal_table_free(); kept (and to be freed) on failure too.
+ * again. *table: NULL the first time, or a new one that leaves torn tails where they are (who changes
+ * nothing, or tells nobody what it found); journal_table_free(); kept (and to be freed) on failure too.
  * FAILURE_SYNC: a file cannot be synced; it is reported once and never synced again by this table. What a
  * file says is not a failure here: see the findings and journal_table_find(). */
+struct journal_table *journal_table_new(bool leave_tails); /* NULL: out of memory */
 int journal_table_load(const char *state_directory, const char *destination, const uint8_t *instance,
                        bool sync, struct journal_table **table, struct failure *ret_failure);
 /* 0 and a copy; -ENOENT where no journal knows the session; -EBADMSG (FAILURE_STOP, names file and

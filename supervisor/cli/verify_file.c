@@ -30,7 +30,7 @@ struct file_reader {
 
 static int read_checkpoint(const char *state_directory, const char *destination, const char *session,
                            struct verify_checkpoint *ret_checkpoint, struct failure *ret_failure) {
-        struct journal_table *table = NULL;
+        struct journal_table *table;
         uint8_t instance[INSTANCE_BYTES];
         struct journal_entry entry;
         int r;
@@ -38,12 +38,15 @@ static int read_checkpoint(const char *state_directory, const char *destination,
         r = instance_read(state_directory, instance, ret_failure);
         if (r < 0)
                 return r;
+        table = must_have(journal_table_new(true));
         r = journal_table_load(state_directory, destination, instance, false, &table, ret_failure);
         if (r >= 0)
                 r = journal_table_find(table, session, &entry, ret_failure);
         journal_table_free(table);
         if (r == -ENOENT)
                 return 0; /* nothing was moved yet */
+        if (r == -EBADMSG)
+                return -EUCLEAN; /* a damaged journal does not say that source and destination differ */
         if (r < 0)
                 return r;
         *ret_checkpoint = (struct verify_checkpoint){

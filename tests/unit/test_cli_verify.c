@@ -3,6 +3,7 @@
  * file destination, with the source whole and cleaned. What it finds must be what was planted. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -407,6 +408,33 @@ Test(cli_verify, cleaned_lines_are_proved_or_said_to_be_open) {
         cr_assert(verify_result_is_clean(&result));
         cr_assert(!result.digest_is_open);
         cr_assert_eq(result.cleaned, 1999);
+}
+
+/* C2, J5: verify reads journals and changes none, not even a dead worker's torn tail; a damaged one says
+ * nothing of whether source and destination differ. */
+Test(cli_verify, a_journal_is_read_and_never_mended_c2) {
+        struct verify_result result = {};
+        struct failure failure = {};
+        struct stat before, after;
+        char path[400];
+        int fd;
+
+        make_journal();
+        write_lines(1, 1, EVENTS, 0, 0);
+        (void) snprintf(path, sizeof(path), "%s/journal/archive/0000-1.journal", state_path);
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+        cr_assert_geq(fd, 0, "%s", path);
+        cr_assert_eq(pwrite(fd, "\x10\x01\0\0torn", 8, JOURNAL_HEADER_BYTES + JOURNAL_RECORD_BYTES), 8);
+        cr_assert_eq(stat(path, &before), 0);
+        result = lines_verified();
+        cr_expect(verify_result_is_clean(&result));
+        cr_assert_eq(stat(path, &after), 0);
+        cr_expect_eq(after.st_size, before.st_size, "verify cut a journal");
+
+        cr_assert_eq(pwrite(fd, "damaged", 7, JOURNAL_HEADER_BYTES + 40), 7);
+        (void) close(fd);
+        cr_expect_eq(verify_lines(&result, &failure), -EUCLEAN);
+        cr_expect(strstr(failure.text, "baton journal check"), "%s", failure.text);
 }
 
 Test(cli_verify, a_damaged_line_is_named) {

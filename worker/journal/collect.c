@@ -128,7 +128,7 @@ int journal_collect(const char *state_directory, const char *destination, const 
         if (r < 0)
                 return r == -EWOULDBLOCK ? 0 : r; /* another is at it: nothing left to do */
 
-        table = journal_table_new(TAKE(path), true);
+        table = journal_table_new(true);
         if (!table)
                 return -ENOMEM;
         r = journal_table_load(state_directory, destination, instance, true, &table, NULL);

@@ -152,16 +152,12 @@ static int table_load(struct journal_table *table, struct journal_look *look, st
         return 0;
 }
 
-struct journal_table *journal_table_new(char *directory, bool is_collectors) {
+struct journal_table *journal_table_new(bool leave_tails) {
         struct journal_table *table;
 
         table = calloc(1, sizeof *table);
-        if (!table) {
-                free(directory);
-                return NULL;
-        }
-        table->directory = directory;
-        table->is_collectors = is_collectors;
+        if (table)
+                table->leave_tails = leave_tails;
         return table;
 }
 
@@ -177,12 +173,13 @@ int journal_table_load(const char *state_directory, const char *destination, con
         r = journal_place_path(state_directory, destination, &path, ret_failure);
         if (r < 0)
                 return r;
-        if (!*table) {
-                *table = journal_table_new(TAKE(path), false);
-                if (!*table)
-                        return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE,
-                                           "journal: out of memory");
-        } else
+        if (!*table)
+                *table = journal_table_new(false);
+        if (!*table)
+                return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "journal: out of memory");
+        if (!(*table)->directory)
+                (*table)->directory = TAKE(path);
+        else
                 assert(strcmp((*table)->directory, path) == 0);
 
         look = (struct journal_look){
@@ -191,7 +188,7 @@ int journal_table_load(const char *state_directory, const char *destination, con
                 .instance = instance,
                 .destination = destination,
                 .sync = sync,
-                .leave_tails = (*table)->is_collectors,
+                .leave_tails = (*table)->leave_tails,
                 .scan = &(*table)->scan,
                 .findings = &(*table)->findings,
         };

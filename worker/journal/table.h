@@ -10,16 +10,13 @@
 #include "worker/journal/file.h"
 
 struct journal_table {
-        char *directory;            /* freed with the table */
+        char *directory;            /* freed with the table; NULL before the first load */
         struct journal_file *files; /* freed with the table; in no order */
         size_t file_count, file_capacity;
         struct journal_findings findings; /* of the last load */
         struct journal_scan scan;         /* one for all files, one after another */
-        bool is_collectors; /* its findings are told to nobody: torn tails are left to who tells (J5) */
+        bool leave_tails;                 /* torn tails are left to who tells of them (J5) */
 };
-
-/* An empty table of the directory, which it takes over (freed on failure, too). NULL: out of memory. */
-struct journal_table *journal_table_new(char *directory, bool is_collectors);
 
 /* J8: true if a sound file other than `except_name` holds a record of the session that is better and
  * that its writer has surely synced. Only after a load with `sync`. */
