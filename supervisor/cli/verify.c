@@ -81,9 +81,22 @@ static void print_details(const struct verify_result *result) {
         if (result->cleaned > 0 && !result->digest_differs)
                 printf("  %s are no longer at the source; %s\n", format_count(result->cleaned, a),
                        result->digest_is_open
-                               ? "their number is right, their content could not be proved: JSON does "
-                                 "not keep SQLite's storage classes"
+                               ? "their content could not be proved: it was changed, or it had storage "
+                                 "classes (a BLOB, a number as text) that JSON does not keep"
                                : "their number and digest are those of what was moved");
+}
+
+/* The worst of it last, so that codes can be compared by size. */
+static int result_code(const struct verify_result *result) {
+        if (!verify_result_is_clean(result))
+                return EXIT_CODE_DIFFERENT;
+        return result->digest_is_open ? EXIT_CODE_FAILED : EXIT_CODE_OK;
+}
+
+static const char *result_word(const struct verify_result *result) {
+        if (!verify_result_is_clean(result))
+                return "DIFFERENT";
+        return result->digest_is_open ? "NOT PROVED" : "the same";
 }
 
 static void result_cells(const char *name, const struct verify_result *result, struct table *table) {
@@ -97,7 +110,7 @@ static void result_cells(const char *name, const struct verify_result *result, s
         table_cell(table, "%s", name);
         for (size_t i = 0; i < ELEMENTSOF(counts); i++)
                 table_cell(table, "%s", format_count(counts[i], text));
-        table_cell(table, "%s", verify_result_is_clean(result) ? "the same" : "DIFFERENT");
+        table_cell(table, "%s", result_word(result));
 }
 
 static int select_sessions(const struct invocation *invocation, const struct config *config,
@@ -151,8 +164,7 @@ static int verify_all(const struct invocation *invocation, const struct config *
                         continue;
                 }
                 result_cells(session->name, &results[i], &table);
-                if (!verify_result_is_clean(&results[i]))
-                        code = EXIT_CODE_DIFFERENT;
+                code = MAX_OF(code, result_code(&results[i]));
         }
         if (table.cell_count > ELEMENTSOF(titles))
                 table_print(&table, 0, stdout);
@@ -198,7 +210,8 @@ const struct command command_verify = {
                 "and found, how many are missing, there twice, out of order, parked (rejected and kept), or\n"
                 "changed; the first few positions of each sort are named. Where the source was cleaned,\n"
                 "the number and the digest of what the destination holds are compared with those of what\n"
-                "was moved. Without SESSION: all of them. It reads everything, so it takes its time.",
+                "was moved; where JSON lines do not keep enough to tell, it says NOT PROVED and exits 1.\n"
+                "Without SESSION: all of them. It reads everything, so it takes its time.",
         .options = CLI(CONFIG) | CLI(STATE),
         .argument_max = SIZE_MAX,
         .run = run,
