@@ -82,9 +82,11 @@ static int stop_at(const struct session *session, uint64_t position, struct fail
                 position, session->entry->config.session, session->entry->config.session);
 }
 
-/* Puts the batch; ends early before an event that must be alone, and at the deadline. */
+/* Puts the batch; ends early before an event that must be alone, before one that is one too many to park,
+ * and at the deadline. */
 static int put_all(struct session *session, const struct batch_limits *limits, struct failure *ret_failure) {
         struct worker *worker = session->worker;
+        struct failure failure = { 0 };
         int r;
 
         for (size_t i = 0; i < worker->batch.event_count; i++) {
@@ -99,9 +101,15 @@ static int put_all(struct session *session, const struct batch_limits *limits, s
                         return stop_at(session, event->position, ret_failure);
                 if (i % PULSE_ROWS == 0)
                         (void) worker_pulse(worker);
-                r = put_event(session, event, ret_failure);
-                if (r < 0)
+                r = put_event(session, event, &failure);
+                if (r == -EDQUOT && failure.kind == FAILURE_STOP && i > 0) {
+                        session->more = true; /* what is before it moves; it stops the next batch */
+                        return 0;
+                }
+                if (r < 0) {
+                        *ret_failure = failure;
                         return r;
+                }
                 if (alone) {
                         session->more = true;
                         return 0;
