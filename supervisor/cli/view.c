@@ -7,17 +7,20 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/process.h"
 #include "supervisor/cli/format.h"
 #include "supervisor/cli/view.h"
 
-/* Its loop beats at least every second while it lives; three times that is silence. */
+/* At rest its loop beats about once a second; five times that is silence. */
 #define SUPERVISOR_SILENCE_USEC (5 * USEC_PER_SEC)
 
+/* A zombie is gone: a hung supervisor reaps nobody. */
 static bool process_is(uint32_t pid, uint64_t start_ticks) {
-        uint64_t ticks;
+        _cleanup_fd_ int fd = -1;
 
-        return pid != 0 && process_start_ticks((pid_t) pid, &ticks) == 0 && ticks == start_ticks;
+        return pid != 0 && pid <= INT32_MAX && process_open((pid_t) pid, start_ticks, &fd) == 0 &&
+               !process_has_ended(fd);
 }
 
 static uint64_t span_until(uint64_t now_usec, uint64_t since_usec) {
@@ -291,6 +294,7 @@ void view_set_rates(struct view *view, const struct view *before) {
                         k++;
                 if (k == before->session_count || before->sessions[k].slot_index != session->slot_index ||
                     !before->sessions[k].has_said || !session->has_said || seconds <= 0 ||
+                    session->status.event_count == VIEW_UNKNOWN ||
                     before->sessions[k].status.event_count > session->status.event_count)
                         continue;
                 session->rate = (double) (session->status.event_count -

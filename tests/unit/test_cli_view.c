@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -120,6 +121,31 @@ Test(cli_view, a_reading_says_what_stands_there_s10) {
         cr_assert_eq(view_find_session(&view, "payments")->state.word, STATE_STARTING);
         cr_assert_eq(view_find_session(&view, "refunds")->state.word, STATE_WAITING);
         cr_assert_null(view_find_session(&view, "nobody"));
+}
+
+/* S3: a hung supervisor reaps nobody, and a worker that was killed is a zombie then, not alive. */
+Test(cli_view, a_zombie_does_not_live_s10) {
+        _cleanup_view_ struct view view = {};
+        uint64_t start_ticks;
+        siginfo_t info;
+        pid_t pid;
+
+        pid = fork();
+        cr_assert_geq(pid, 0);
+        if (pid == 0)
+                _exit(0);
+        cr_assert_eq(waitid(P_PID, (id_t) pid, &info, WEXITED | WNOWAIT), 0);
+        cr_assert_eq(process_start_ticks(pid, &start_ticks), 0);
+        atomic_store(&writable->workers[0].pid, (uint32_t) pid);
+        atomic_store(&writable->workers[0].start_ticks, start_ticks);
+        atomic_store(&writable->header->supervisor_pid, (uint32_t) pid);
+        atomic_store(&writable->header->supervisor_start_ticks, start_ticks);
+        view_read(readable, &view);
+        cr_expect(!view.workers[0].is_live);
+        cr_expect(view.workers[0].is_gone);
+        cr_expect_eq(view_find_session(&view, "orders")->state.word, STATE_WAITING);
+        cr_expect_eq(view.supervisor, SUPERVISOR_GONE);
+        cr_assert_eq(waitpid(pid, NULL, 0), pid);
 }
 
 Test(cli_view, unknown_is_a_word_and_null_never_zero_c4) {
