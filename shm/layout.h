@@ -237,10 +237,10 @@ struct layout_status {
         uint32_t failure_kind;                         /* enum failure_kind (base/failure.h) */
         uint32_t path;                                 /* 0 none yet, 1 row, 2 fused */
         uint64_t epoch;                                /* of the writer */
-        uint64_t position;
-        uint64_t event_count; /* of all owners (from the checkpoint) */
+        uint64_t position;    /* UINT64_MAX: unknown, this owner has not read the checkpoint; */
+        uint64_t event_count; /* of all owners (from the checkpoint); UINT64_MAX: unknown */
         uint64_t digest_sum;
-        uint64_t parked_count;
+        uint64_t parked_count;          /* UINT64_MAX: unknown */
         uint64_t lag_events, lag_bytes; /* UINT64_MAX: unknown */
         uint64_t oldest_realtime_usec;  /* of the oldest waiting event; UINT64_MAX: unknown */
         uint64_t waiting_since_usec;    /* events wait since; 0: none wait */

@@ -113,7 +113,7 @@ static void tell_phase(struct scan *scan, uint32_t slot_index, const struct sess
         struct slot_record *record = &scan->manager->slots[slot_index];
         char name[LAYOUT_NAME_BYTES * 2];
         struct log_fields fields = { .epoch = status->epoch,
-                                     .position = status->position,
+                                     .position = status->position == UINT64_MAX ? 0 : status->position,
                                      .reason = status->reason,
                                      .session = sessions_name(scan->manager, slot_index, name, sizeof name),
                                      .worker_ref = record->owner_ref };

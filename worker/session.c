@@ -124,6 +124,9 @@ int session_new(struct worker *worker, uint32_t slot_index, uint64_t epoch, stru
                 session->watches.links[i].watch_descriptor = -1;
         session->status = (struct session_status){ .phase = SESSION_STARTING,
                                                    .epoch = epoch,
+                                                   .position = LAG_UNKNOWN, /* until it is claimed */
+                                                   .event_count = LAG_UNKNOWN,
+                                                   .parked_count = LAG_UNKNOWN,
                                                    .lag_events = LAG_UNKNOWN,
                                                    .lag_bytes = LAG_UNKNOWN,
                                                    .oldest_realtime_usec = LAG_UNKNOWN };

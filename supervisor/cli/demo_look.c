@@ -73,7 +73,7 @@ void demo_look(struct demo *demo, struct demo_frame *ret_frame) {
                                                           : NULL;
 
                 frame.sessions[i].owner = owner ? number_of(demo, owner->ref, owner->pid) : 0;
-                if (session && session->has_said)
+                if (session && session->has_said && session->status.position != VIEW_UNKNOWN)
                         frame.sessions[i].position = session->status.position;
                 else if (demo->sample_count > 0) /* between two owners nothing is said: what was said last */
                         frame.sessions[i].position =

@@ -125,7 +125,8 @@ static bool all_moved(struct world *world, unsigned sessions, uint64_t last) {
         if (!world_segment(world))
                 return false;
         for (uint32_t i = 0; i < sessions; i++)
-                moved += session_status_read(world->segment, i, &status) == 0 && status.position >= last;
+                moved += session_status_read(world->segment, i, &status) == 0 && status.position >= last &&
+                         status.position != UINT64_MAX;
         return moved == sessions;
 }
 

@@ -289,6 +289,8 @@ Test(destination, file_parks_what_json_cannot_hold) {
 }
 
 Test(destination, too_many_parked_events_stop_the_session) {
+        struct session_status status;
+
         world_shell(&world, "mkdir out");
         world_outbox(&world, "a");
         world_config(&world, "[destination d]\nurl = file:%D/out\nparked-limit = 10\n"
@@ -301,10 +303,16 @@ Test(destination, too_many_parked_events_stop_the_session) {
                      "INSERT INTO outbox(key, type, at, payload) SELECT 'k', 't', 'x', 'no JSON' FROM n");
         WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));
         cr_expect(strstr(session_reason(&world, "a"), "parked"), "%s", session_reason(&world, "a"));
+        /* What is before the one too many is moved, and parked as the log says. */
+        cr_expect_eq(session_position(&world, "a"), 60);
+        cr_assert(session_status(&world, "a", &status));
+        cr_expect_eq(status.parked_count, 10);
         check_destination(&world, destination("file", "out"), "--live");
 }
 
 Test(destination, file_shorter_than_recorded_stops_the_session) {
+        struct session_status status;
+
         start_file("", 1);
         outbox_fill(&world, "a", 100);
         wait_all_moved(&world);
@@ -314,6 +322,10 @@ Test(destination, file_shorter_than_recorded_stops_the_session) {
         world_start(&world);
         WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));
         cr_expect(strstr(session_reason(&world, "a"), "a.000001.jsonl"), "%s", session_reason(&world, "a"));
+        /* Nobody has read the checkpoint: unknown is never shown as zero. */
+        cr_assert(session_status(&world, "a", &status));
+        cr_expect_eq(status.position, UINT64_MAX);
+        cr_expect_eq(status.event_count, UINT64_MAX);
         outbox_fill(&world, "b", 100);
         wait_moved(&world, "b", "b"); /* the other session is not held up */
         cr_expect(!check_says(&world, destination("file", "out"), "--final"), "what was cut off is missing");

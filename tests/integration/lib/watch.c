@@ -58,7 +58,7 @@ bool session_status(struct world *world, const char *session, struct session_sta
 uint64_t session_position(struct world *world, const char *session) {
         struct session_status status;
 
-        return session_status(world, session, &status) ? status.position : 0;
+        return session_status(world, session, &status) && status.position != UINT64_MAX ? status.position : 0;
 }
 
 uint64_t session_epoch(struct world *world, const char *session) {
