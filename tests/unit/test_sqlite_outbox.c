@@ -69,12 +69,17 @@ Test(sqlite_outbox, another_table_of_that_name_is_refused) {
 }
 
 Test(sqlite_outbox, bad_names_and_places) {
+        struct failure seen = { 0 };
         FILE *file;
 
         must_fail(outbox_create(path_of("app.db"), "a b", failure), -EINVAL, FAILURE_STOP);
         must_fail(outbox_create(path_of("app.db"), "sqlite_x", failure), -EINVAL, FAILURE_STOP);
         must_fail(outbox_create("relative.db", "outbox", failure), -EINVAL, FAILURE_STOP);
         must_fail(outbox_create(path_of("no/such/app.db"), "outbox", failure), -EACCES, FAILURE_UNAVAILABLE);
+        cr_expect_eq(outbox_create(path_of("no/such/app.db"), "outbox", &seen), -EACCES);
+        cr_expect(strstr(seen.text, "there is no directory"), "%s", seen.text);
+        cr_expect_eq(outbox_create(path_of("."), "outbox", &seen), -EACCES);
+        cr_expect(strstr(seen.text, "no regular file"), "%s", seen.text);
         file = fopen(path_of("text.db"), "w");
         for (int i = 0; i < 1000; i++)
                 (void) fputs("this is a text, no database\n", file);

@@ -92,8 +92,8 @@ int outbox_create(const char *path, const char *table, struct failure *ret_failu
             strncasecmp(table, "sqlite_", strlen("sqlite_")) == 0)
                 return failure_set(
                         ret_failure, -EINVAL, FAILURE_STOP,
-                        "an outbox needs an absolute path and an SQL name that needs no quotes; got %.100s and "
-                        "%.64s",
+                        "an outbox needs an absolute path and an SQL name that needs no quotes and does not begin "
+                        "with sqlite_; got %.100s and %.64s",
                         path, table);
         is_new = file_id_read(path, &id) == -ENOENT;
         r = db_open(path, DB_CREATE, &busy, &db, NULL, ret_failure);

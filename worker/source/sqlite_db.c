@@ -5,12 +5,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -169,6 +171,31 @@ static int identify(sqlite3 *db, const char *path, struct file_id *ret_id, struc
         return 0;
 }
 
+/* SQLite says no more than "unable to open database file": what a person can see is said instead. */
+static int fail_to_open(sqlite3 *db, int code, const char *path, struct failure *ret_failure) {
+        const char *slash = strrchr(path, '/');
+        char directory[PATH_MAX];
+        struct stat st;
+
+        if ((code & 0xff) != SQLITE_CANTOPEN || !slash)
+                return db_fail(db, code, path, "open it", ret_failure);
+        (void) snprintf(directory, sizeof(directory), "%.*s/", (int) (slash - path), path);
+        if (stat(directory, &st) < 0 && (errno == ENOENT || errno == ENOTDIR))
+                return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
+                                   "%s: there is no directory %s (is its file system mounted?): make it",
+                                   path, directory);
+        if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+                return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
+                                   "%s is no regular file: correct the path, or move away what is there",
+                                   path);
+        if (stat(path, &st) < 0 && errno == ENOENT &&
+            faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) < 0)
+                return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
+                                   "%s: user %u may not make files in %s: give it the right", path,
+                                   (unsigned) geteuid(), directory);
+        return db_fail(db, code, path, "open it", ret_failure);
+}
+
 int db_open(const char *path, enum db_mode mode, struct db_busy *busy, sqlite3 **ret_db,
             struct file_id *ret_id, struct failure *ret_failure) {
         static const struct {
@@ -201,7 +228,7 @@ int db_open(const char *path, enum db_mode mode, struct db_busy *busy, sqlite3 *
 
         code = sqlite3_open_v2(uri, &db, modes[mode].flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
         if (code != SQLITE_OK)
-                return db_fail(db, code, path, "open it", ret_failure);
+                return fail_to_open(db, code, path, ret_failure);
         set_manners(db);
         (void) sqlite3_busy_handler(db, busy_wait, busy);
 

@@ -83,8 +83,12 @@ int guest_look(const char *path, struct guest_view *ret_view, struct failure *re
                 if (r == -ENOENT || r == -ENOTDIR)
                         return failure_set(ret_failure, -ENOENT, FAILURE_UNAVAILABLE,
                                            "source file %s is absent; waiting for it to appear", path);
-                return failure_set(ret_failure, r, failure_kind_of_errno(r), "source file %s: %s", path,
-                                   strerror(-r));
+                return failure_set(ret_failure, r, failure_kind_of_errno(r), "source file %s: %s%s", path,
+                                   strerror(-r),
+                                   r == -EACCES
+                                           ? "; Baton's user needs the right to search (x) each directory "
+                                             "on the way"
+                                           : "");
         }
         if (!S_ISREG(database.st_mode))
                 return failure_set(ret_failure, -EINVAL, FAILURE_STOP,
