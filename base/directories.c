@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include <linux/magic.h>
 
 #include "base/io.h"
+#include "base/text.h"
 
 /* One of the two: what it is called, and where it comes from. */
 struct place {
@@ -90,26 +92,56 @@ int directories_resolve(const char *state_option, const char *runtime_option,
         return 0;
 }
 
-static int place_prepare(const struct place *place, const char *path, struct failure *ret_failure) {
-        int r = dir_make(path, 0750);
+static int place_use(const struct place *place, const char *path, struct failure *ret_failure) {
+        int r;
 
+        if (access(path, R_OK | W_OK | X_OK) == 0)
+                return 0;
+        r = -errno;
+        return failure_set(ret_failure, r, failure_kind_of_errno(r),
+                           "cannot use the %s %s: %s; give this user read and write permission, or "
+                           "another path with %s",
+                           place->what, path, strerror(-r), place->option_name);
+}
+
+static int place_make_fails(const struct place *place, const char *path, int r, struct failure *ret_failure) {
         if (r == -ENOTDIR)
                 return failure_set(ret_failure, r, FAILURE_STOP,
                                    "cannot make the %s %s: something that is no directory stands there; "
                                    "remove it or give another path with %s",
                                    place->what, path, place->option_name);
-        if (r < 0)
-                return failure_set(ret_failure, r, failure_kind_of_errno(r),
-                                   "cannot make the %s %s: %s; make it by hand, or give another path with %s",
-                                   place->what, path, strerror(-r), place->option_name);
-        if (access(path, R_OK | W_OK | X_OK) < 0) {
-                r = -errno;
-                return failure_set(ret_failure, r, failure_kind_of_errno(r),
-                                   "cannot use the %s %s: %s; give this user read and write permission, or "
-                                   "another path with %s",
-                                   place->what, path, strerror(-r), place->option_name);
+        return failure_set(ret_failure, r, failure_kind_of_errno(r),
+                           "cannot make the %s %s: %s; make it by hand, or give another path with %s",
+                           place->what, path, strerror(-r), place->option_name);
+}
+
+int directories_check_state(const struct directories *directories, struct failure *ret_failure) {
+        char path[sizeof directories->state];
+        struct stat st;
+        char *slash;
+
+        assert(directories);
+
+        if (stat(directories->state, &st) == 0)
+                return S_ISDIR(st.st_mode)
+                               ? place_use(&places[0], directories->state, ret_failure)
+                               : place_make_fails(&places[0], directories->state, -ENOTDIR, ret_failure);
+        (void) text_copy(path, sizeof path, directories->state);
+        while (path[0] != '\0' && stat(path, &st) < 0 && errno == ENOENT) { /* up to what is there */
+                slash = strrchr(path, '/');
+                (slash ? slash : path)[0] = '\0';
         }
-        return 0;
+        if (access(path[0] ? path : directories->state[0] == '/' ? "/" : ".", W_OK | X_OK) == 0)
+                return 0;
+        return place_make_fails(&places[0], directories->state, -errno, ret_failure);
+}
+
+static int place_prepare(const struct place *place, const char *path, struct failure *ret_failure) {
+        int r = dir_make(path, 0750);
+
+        if (r < 0)
+                return place_make_fails(place, path, r, ret_failure);
+        return place_use(place, path, ret_failure);
 }
 
 int directories_prepare(const struct directories *directories, bool *ret_runtime_is_tmpfs,

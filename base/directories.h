@@ -14,6 +14,8 @@ struct directories {
 /* state_option, runtime_option: NULL if not given. Makes nothing. -ENAMETOOLONG. */
 int directories_resolve(const char *state_option, const char *runtime_option,
                         struct directories *ret_directories, struct failure *ret_failure);
+/* Would directories_prepare() make or accept the state directory? Makes nothing. */
+int directories_check_state(const struct directories *directories, struct failure *ret_failure);
 /* Makes both (0750) if missing; -EACCES and others with a sentence. *ret_runtime_is_tmpfs may be NULL. */
 int directories_prepare(const struct directories *directories, bool *ret_runtime_is_tmpfs,
                         struct failure *ret_failure);

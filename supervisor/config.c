@@ -15,6 +15,7 @@
 #include <search.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
 #include "supervisor/config_raw.h"
@@ -408,6 +409,28 @@ static int value_take(void *context, const char *ini_section, const char *key, c
 }
 
 /* ---- files ------------------------------------------------------------------------------------------ */
+static int file_open(const char *path, FILE **ret_stream, struct failure *ret_failure) {
+        struct stat st;
+        FILE *stream;
+        int r;
+
+        stream = fopen(path, "re");
+        if (!stream) {
+                r = -errno;
+                return failure_set(ret_failure, r, FAILURE_STOP, "cannot read the configuration %s: %s; %s",
+                                   path, strerror(-r),
+                                   r == -EACCES ? "give this user the right to read it"
+                                                : "name another with -c FILE");
+        }
+        if (fstat(fileno(stream), &st) == 0 && S_ISDIR(st.st_mode)) {
+                (void) fclose(stream);
+                return failure_set(ret_failure, -EISDIR, FAILURE_STOP,
+                                   "the configuration %s is a directory; name a file with -c FILE", path);
+        }
+        *ret_stream = stream;
+        return 0;
+}
+
 static int file_read(struct config_raw *raw, struct config *config, const char *path,
                      struct failure *ret_failure) {
         _cleanup_free_ struct reader *reader = NULL;
@@ -420,13 +443,11 @@ static int file_read(struct config_raw *raw, struct config *config, const char *
         reader->config = config;
         reader->failure = ret_failure;
         reader->file = config_arena_text(&config->arena, path, strlen(path));
-        reader->stream = fopen(path, "re");
-        if (!reader->file || !reader->stream) {
-                r = -errno;
-                return failure_set(ret_failure, r, FAILURE_STOP,
-                                   "cannot read the configuration %s: %s; name another with -c FILE", path,
-                                   strerror(-r));
-        }
+        if (!reader->file)
+                return failure_set(ret_failure, -ENOMEM, FAILURE_STOP, "%s: out of memory", path);
+        r = file_open(path, &reader->stream, ret_failure);
+        if (r < 0)
+                return r;
         r = ini_parse_stream(line_next, reader, value_take, reader);
         (void) fclose(reader->stream);
         if (reader->r < 0)

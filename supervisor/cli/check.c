@@ -3,10 +3,14 @@
  * read-only and says what each can promise (DESIGN section 1: never "exactly once" where it is not).
  * Must not touch: anything; it makes no file and no table. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/directories.h"
 #include "include/baton/destination.h"
+#include "include/baton/journal.h"
 #include "supervisor/cli/command.h"
 #include "supervisor/cli/format.h"
 #include "supervisor/cli/instance.h"
@@ -77,6 +81,40 @@ static void check_destination(struct check *check, uint32_t index) {
                check->destination_notes[index] ? check->destination_notes[index] : "");
 }
 
+/* A journal that is damaged, or another version's, stops the sessions of its destination (J2). */
+static void check_journal(struct check *check, const struct directories *directories, uint32_t index) {
+        const struct config_destination *entry = &check->config->destinations[index];
+        struct failure failure = {};
+        char path[PATH_MAX];
+        FILE *nowhere;
+        int r;
+
+        (void) snprintf(path, sizeof(path), "%s/journal/%s", directories->state, entry->name);
+        if (access(path, F_OK) < 0)
+                return; /* nothing was moved yet, or the state directory's own line says why */
+        nowhere = fopen("/dev/null", "we"); /* its findings are for `baton journal check` */
+        if (!nowhere)
+                return;
+        r = journal_check(path, nowhere, &failure);
+        (void) fclose(nowhere);
+        if (r < 0)
+                print_wrong(check, "destination", entry->name, entry->file, entry->line, r, &failure);
+}
+
+static void check_state(struct check *check, const struct directories *directories) {
+        struct failure failure = {};
+        int r;
+
+        r = directories_check_state(directories, &failure);
+        if (r >= 0) {
+                r = instance_read(directories->state, check->instance, &failure);
+                if (r >= 0 || r == -ENOENT)
+                        return;
+        }
+        printf("state directory: would not work: %s\n", failure.text[0] ? failure.text : strerror(-r));
+        check->wrong_count++;
+}
+
 static void check_source(struct check *check, uint32_t index) {
         const struct config_source *entry = &check->config->sources[index];
         const struct source_ops *ops;
@@ -117,16 +155,20 @@ static void print_session(const struct check *check, const struct config_session
                                                              : "no guarantee is known");
 }
 
-static void check_everything(struct check *check) {
+static void check_everything(struct check *check, const struct directories *directories) {
         const struct config *config = check->config;
+
+        check_state(check, directories);
 
         check->destination_works = must_have(calloc(config->destination_count + 1, sizeof(bool)));
         check->source_works = must_have(calloc(config->source_count + 1, sizeof(bool)));
         check->guarantees = must_have(calloc(config->destination_count + 1, sizeof(check->guarantees[0])));
         check->destination_notes = must_have(calloc(config->destination_count + 1, sizeof(char *)));
         check->source_notes = must_have(calloc(config->source_count + 1, sizeof(char *)));
-        for (uint32_t i = 0; i < config->destination_count; i++)
+        for (uint32_t i = 0; i < config->destination_count; i++) {
                 check_destination(check, i);
+                check_journal(check, directories, i);
+        }
         for (uint32_t i = 0; i < config->source_count; i++)
                 check_source(check, i);
         for (uint32_t i = 0; i < config->session_count; i++)
@@ -147,14 +189,13 @@ static int run(const struct invocation *invocation) {
         if (r < 0)
                 return cli_fail_with(invocation, EXIT_CODE_FAILED, r, &failure);
         check.config = config;
-        r = instance_read(directories.state, check.instance, &failure);
-        if (r < 0 && r != -ENOENT)
-                return cli_fail_with(invocation, EXIT_CODE_FAILED, r, &failure);
-        check_everything(&check);
+        check_everything(&check, &directories);
+        if (config->session_count == 0)
+                printf("%s names no source: there is nothing to move\n", cli_config_path(invocation));
         if (check.wrong_count > 0)
                 return cli_fail(invocation, EXIT_CODE_FAILED,
-                                "%u of %u sources and destinations would not work", check.wrong_count,
-                                config->source_count + config->destination_count);
+                                "%u thing%s would not work; each is named above, with what to do",
+                                check.wrong_count, check.wrong_count == 1 ? "" : "s");
         return EXIT_CODE_OK;
 }
 
@@ -166,8 +207,9 @@ const struct command command_check = {
                 "Says whether a configuration would work, and what each session can promise; makes nothing",
         .text = "It reads the configuration exactly as `baton run` does, opens every source and every\n"
                 "destination read-only, and prints one line for each: whether it works, or what is in the\n"
-                "way. Each session's line says what is promised: exactly-once, or in words what is not. A\n"
-                "complete configuration:\n"
+                "way. Each session's line says what is promised: exactly-once, or in words what is not. The\n"
+                "state directory and the journals in it are looked at, too. A complete configuration\n"
+                "(files FILE.d/*.conf are read after FILE):\n"
                 "  [destination events]\n"
                 "  url = sqlite:/var/lib/baton/events.db\n"
                 "  workers = 2\n"

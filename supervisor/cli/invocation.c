@@ -150,16 +150,19 @@ int invocation_parse(const struct command *command, int argc, char **argv,
 }
 
 int cli_fail(const struct invocation *invocation, enum exit_code code, const char *format, ...) {
+        char sentence[4096];
         va_list arguments;
+        size_t length;
 
         assert(code != EXIT_CODE_OK);
 
-        (void) fflush(stdout); /* in the order in which it happened, where both go to one place */
-        fprintf(stderr, "baton %s: ", invocation->command->name);
         va_start(arguments, format);
-        vfprintf(stderr, format, arguments);
+        (void) vsnprintf(sentence, sizeof(sentence), format, arguments);
         va_end(arguments);
-        fputs(".\n", stderr);
+        length = strlen(sentence);
+        (void) fflush(stdout); /* in the order in which it happened, where both go to one place */
+        fprintf(stderr, "baton %s: %s%s\n", invocation->command->name, sentence,
+                length > 0 && sentence[length - 1] == '?' ? "" : ".");
         return code;
 }
 

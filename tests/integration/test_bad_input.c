@@ -114,7 +114,8 @@ Test(bad_input, configuration) {
         expect_refused(D "[source a]\nurl = /a.db\nto = d\n", SAYS(":4:", "scheme"));
         expect_refused(D "[source a]\nurl = sqlte:%D/a.db\nto = d\n", SAYS(":4:", "sqlte", "sqlite"));
         expect_refused(D "[source a]\nurl = sqlite:a.db\nto = d\n", SAYS(":4:", "absolute"));
-        expect_refused(D "[source a]\nurl = sqlite:%D/a.db?tabel=x\nto = d\n", SAYS(":4:", "tabel", "table"));
+        expect_refused(D "[source a]\nurl = sqlite:%D/a.db?tabel=x\nto = d\n",
+                       SAYS(":4:", "tabel", "\"table\"?\n"));
         expect_refused(D "[source a]\nurl = sqlite:%D/a.db?table=x;drop\nto = d\n", SAYS(":4:", "table"));
         expect_refused(D "[source a]\nurl = sqlite:%D/a.db?clean-up=sweep\nto = d\n",
                        SAYS(":4:", "sweep", "keep"));
@@ -122,9 +123,29 @@ Test(bad_input, configuration) {
         expect_refused(D "what is this\n" A, SAYS(":3:", "what is this"));
 }
 
+/* What nothing can be said against still gets a word where it does nothing, or will stop. */
+Test(bad_input, check_says_what_it_sees_besides) {
+        world_config(&world, "");
+        cr_expect_eq(baton(&world, "check", "-c", world.config), 0, "%s", world.output);
+        cr_expect(strstr(world.output, "nothing to move"), "%s", world.output);
+        world_outbox(&world, "a");
+        world_config(&world, D A);
+        world_start(&world);
+        outbox_fill(&world, "a", 50);
+        wait_all_moved(&world);
+        cr_assert_eq(world_stop(&world), 0);
+        cr_expect_eq(baton(&world, "check", "-c", world.config), 0, "%s", world.output);
+        cr_expect(!strstr(world.output, "another Baton"), "%s", world.output);
+        world_shell(&world, "echo 0123456789abcdef0123456789abcdef >state/instance");
+        cr_expect_eq(baton(&world, "check", "-c", world.config), 0, "%s", world.output);
+        cr_expect(strstr(world.output, "session a of another Baton"), "%s", world.output);
+}
+
 Test(bad_input, no_configuration) {
         cr_expect_neq(baton(&world, "check", "-c", file("absent.conf")), 0);
         cr_expect(strstr(world.output, "absent.conf"), "%s", world.output);
+        cr_expect_neq(baton(&world, "check", "-c", file(".")), 0);
+        cr_expect(strstr(world.output, "is a directory"), "%s", world.output);
         cr_expect_neq(world_run(&world, "batond", "-c", file("absent.conf"), "--state", world.state,
                                 "--runtime", world.runtime, NULL),
                       0);
@@ -279,6 +300,8 @@ Test(bad_input, a_journal_of_another_version_is_refused_by_name) {
         world_shell(&world, "for f in state/journal/d/*.journal; do"
                             " printf '\\007' | dd of=$f bs=1 seek=8 conv=notrunc status=none; done");
         cr_expect_neq(baton(&world, "journal", "check", file("state/journal")), 0);
+        cr_expect(strstr(world.output, ".journal"), "%s", world.output);
+        cr_expect_neq(baton(&world, "check", "-c", world.config), 0);
         cr_expect(strstr(world.output, ".journal"), "%s", world.output);
         outbox_fill(&world, "a", 50);
         world_start(&world);

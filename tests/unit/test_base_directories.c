@@ -84,7 +84,10 @@ Test(directories, prepare_makes_both) {
         cr_assert_not_null(mkdtemp(place));
         (void) snprintf(directories.state, sizeof directories.state, "%s/a/state", place);
         (void) snprintf(directories.runtime, sizeof directories.runtime, "%s/r", place);
+        cr_assert_eq(directories_check_state(&directories, &failure), 0, "%s", failure.text);
+        cr_assert_eq(stat(directories.state, &status), -1, "a check makes nothing");
         cr_assert_eq(directories_prepare(&directories, &is_tmpfs, &failure), 0, "%s", failure.text);
+        cr_assert_eq(directories_check_state(&directories, &failure), 0, "%s", failure.text);
         cr_assert_eq(stat(directories.state, &status), 0);
         cr_assert_eq(status.st_mode & 0777, 0750);
         cr_assert_eq(directories_prepare(&directories, NULL, &failure), 0, "twice is once");
@@ -124,6 +127,8 @@ Test(directories, no_permission_is_unavailable_and_says_what_to_do) {
                 cr_assert_eq(setuid(65534), 0);
         (void) snprintf(directories.state, sizeof directories.state, "%s/s", place);
         (void) snprintf(directories.runtime, sizeof directories.runtime, "%s", place);
+        cr_assert_eq(directories_check_state(&directories, &failure), -EACCES);
+        cr_assert_not_null(strstr(failure.text, "--state"), "%s", failure.text);
         cr_assert_eq(directories_prepare(&directories, NULL, &failure), -EACCES);
         cr_assert_eq(failure.kind, FAILURE_UNAVAILABLE);
         cr_assert_not_null(strstr(failure.text, "--state"), "%s", failure.text);

@@ -37,7 +37,7 @@ static int note_make(const char *path, char **ret_note) {
         if (count > 0 &&
             asprintf(&note,
                      "%s holds %llu .jsonl files already; a session whose files have content that Baton's "
-                     "journal does not know will stop (check does not read the journal)",
+                     "journal does not know will stop",
                      path, (unsigned long long) count) < 0)
                 return -ENOMEM;
         *ret_note = note;

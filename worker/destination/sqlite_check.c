@@ -34,6 +34,31 @@ static bool beside_exists(const char *path, const char *suffix) {
         return snprintf(name, sizeof name, "%s%s", path, suffix) < (int) sizeof name && stat(name, &st) == 0;
 }
 
+/* Sessions of another Baton stand here: one of ours with the same name would stop. */
+static char *foreign_note(sqlite3 *db, const struct destination_config *config) {
+        static const uint8_t none[INSTANCE_BYTES];
+        _cleanup_statement_ sqlite3_stmt *statement = NULL;
+        char *note = NULL;
+
+        if (!config->instance || memcmp(config->instance, none, sizeof none) == 0)
+                return NULL;
+        if (db_prepare(db, config->url->path,
+                       "SELECT session, lower(hex(instance)) FROM baton_checkpoint WHERE instance <> ?1",
+                       &statement, NULL) < 0)
+                return NULL; /* a new database has no such table */
+        (void) sqlite3_bind_blob(statement, 1, config->instance, INSTANCE_BYTES, SQLITE_STATIC);
+        if (sqlite3_step(statement) != SQLITE_ROW)
+                return NULL;
+        if (asprintf(
+                    &note,
+                    "it holds session %s of another Baton (instance %s): one of that name would stop; use that "
+                    "one's state directory, or another destination",
+                    (const char *) sqlite3_column_text(statement, 0),
+                    (const char *) sqlite3_column_text(statement, 1)) < 0)
+                return NULL;
+        return note;
+}
+
 int sqlite_destination_check(const struct destination_config *config, char **ret_note,
                              struct failure *ret_failure) {
         struct db_busy busy = { .limit_usec = DB_GUEST_BUSY_USEC };
@@ -81,6 +106,6 @@ int sqlite_destination_check(const struct destination_config *config, char **ret
         if (!is_live && beside_exists(path, "-wal") &&
             asprintf(&note, "%s-wal was not read: it has no -shm, which the next opening makes", path) < 0)
                 note = NULL;
-        *ret_note = note;
+        *ret_note = note ? note : foreign_note(db, config);
         return 0;
 }
