@@ -131,11 +131,23 @@ _printf_(2, 3) static void line_add(struct line *line, const char *format, ...) 
                 line->used += MIN_OF((size_t) n, room - 1);
 }
 
-/* "BATON_TAKEOVER_USEC=250" → "takeover_usec=250". */
+/* A person has read the reason in the sentence already; journald's field is for programs. */
+static bool is_said(const char *sentence, const char *field) {
+        static const char reason[] = "BATON_REASON=";
+
+        return strncmp(field, reason, sizeof reason - 1) == 0 && strstr(sentence, field + sizeof reason - 1);
+}
+
+/* "BATON_TAKEOVER_USEC=250" → "takeover_usec=250". An epoch is written as `baton status` writes it. */
 static void line_add_field(struct line *line, const char *field, bool first) {
         const char *p = field + strlen("BATON_");
+        uint64_t epoch;
 
         line_add(line, first ? " [" : " ");
+        if (sscanf(field, "BATON_EPOCH=%" SCNu64, &epoch) == 1) {
+                line_add(line, "epoch=%" PRIu64 ".%" PRIu64, epoch >> 32, epoch & UINT32_MAX);
+                return;
+        }
         for (; *p && *p != '='; p++)
                 line_add(line, "%c", *p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p);
         line_add(line, strchr(p, ' ') ? "=\"%s\"" : "=%s", p + 1);
@@ -145,15 +157,20 @@ static void line_to_stderr(const char *sentence, const struct field_list *list) 
         uint64_t now_usec = clock_realtime_usec();
         time_t seconds = (time_t) (now_usec / USEC_PER_SEC);
         struct line line = { .used = 0 };
+        bool first = true;
         struct tm local;
 
         if (localtime_r(&seconds, &local))
                 line_add(&line, "%02d:%02d:%02d.%03u ", local.tm_hour, local.tm_min, local.tm_sec,
                          (unsigned) (now_usec / USEC_PER_MSEC % 1000));
         line_add(&line, "%s: %s", program_name, sentence);
-        for (size_t i = 0; i < list->count; i++)
-                line_add_field(&line, list->texts[i], i == 0);
-        if (list->count > 0)
+        for (size_t i = 0; i < list->count; i++) {
+                if (is_said(sentence, list->texts[i]))
+                        continue;
+                line_add_field(&line, list->texts[i], first);
+                first = false;
+        }
+        if (!first)
                 line_add(&line, "]");
 
         for (size_t i = 0; i < line.used; i++) /* one event, one line, whatever a name holds */

@@ -50,14 +50,20 @@ Test(log, a_line_has_time_program_sentence_and_fields) {
                                        .destination = "events",
                                        .reason = "two words",
                                        .worker_ref = 3 << 16 | 7,
-                                       .epoch = 4,
+                                       .epoch = (3ULL << 32) + 4,
                                        .position = 99,
                                        .takeover_usec = 250,
                                        .pid = 4711 },
                  "session %s is taken over", "orders");
         expect("^[0-2][0-9]:[0-5][0-9]:[0-6][0-9]\\.[0-9]{3} batond: session orders is taken over "
-               "\\[session=orders destination=events worker=7 worker_generation=3 pid=4711 epoch=4 "
+               "\\[session=orders destination=events worker=7 worker_generation=3 pid=4711 epoch=3.4 "
                "position=99 takeover_usec=250 reason=\"two words\"\\]\n$");
+}
+
+Test(log, a_reason_that_the_sentence_gives_is_not_repeated) {
+        log_line(LOG_ERR, &(struct log_fields){ .session = "orders", .reason = "two words" },
+                 "session orders stopped: two words");
+        expect("session orders stopped: two words \\[session=orders\\]\n$");
 }
 
 Test(log, without_fields_there_are_no_brackets) {
