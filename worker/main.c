@@ -40,6 +40,7 @@ static int arguments_parse(int argc, char *argv[], struct arguments *ret_argumen
         struct failure failure;
         int c;
 
+        opterr = 0; /* usage() says it */
         while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0)
                 switch (c) {
                 case 's':

@@ -3,6 +3,7 @@
  * Must not touch: the checkpoint that is durable; it writes target_checkpoint only. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -35,6 +36,8 @@ static int park_event(struct session *session, const struct event *event, const 
                                            .worker_ref = worker->ref,
                                            .epoch = session->epoch,
                                            .position = event->position };
+        char told[32];
+        int told_bytes = snprintf(told, sizeof(told), "event %" PRIu64 ": ", event->position);
         int r;
 
         if (checkpoint->parked_count >= worker->settings.parked_limit)
@@ -49,6 +52,8 @@ static int park_event(struct session *session, const struct event *event, const 
                 return r;
         checkpoint->parked_count++;
         step_over(session, event);
+        if (strncmp(reason, told, (size_t) told_bytes) == 0)
+                reason += told_bytes; /* a destination's sentence may begin with it */
         log_line(LOG_WARNING, &fields, "event %" PRIu64 " is parked: %s", event->position, reason);
         return 0;
 }

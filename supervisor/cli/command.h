@@ -78,6 +78,8 @@ struct invocation {
 int invocation_parse(const struct command *command, int argc, char **argv, struct invocation *ret_invocation);
 /* 0 and the command, *ret_words of argv used; else EXIT_CODE_USAGE after a message with the nearest. */
 int command_find(int argc, char **argv, const struct command **ret_command, int *ret_words);
+/* Prints the help of each command of two words that begins with this one; false: there is none. */
+bool command_print_group(const char *first);
 
 void help_print_all(void);
 void help_print_command(const struct command *command);

@@ -28,6 +28,22 @@ static bool word_is(const char *name, size_t length, const char *text) {
         return strlen(text) == length && strncmp(name, text, length) == 0;
 }
 
+bool command_print_group(const char *first) {
+        bool found = false;
+
+        for (size_t i = 0; i < COMMAND_COUNT; i++) {
+                size_t length = first_word(commands[i]->name);
+
+                if (commands[i]->name[length] == '\0' || !word_is(commands[i]->name, length, first))
+                        continue;
+                if (found)
+                        puts("");
+                help_print_command(commands[i]);
+                found = true;
+        }
+        return found;
+}
+
 /* "outbox" alone, or with a second word that does not exist: says which there are. */
 static int second_word_missing(const char *first, const char *second) {
         const char *separator = "";

@@ -386,7 +386,8 @@ const struct command command_demo = {
                 "SIGKILL in the middle of a transaction; (D) the survivor runs both. It measures the time\n"
                 "from the kill until the session is owned again, and until its next durable commit. At the\n"
                 "end it counts, with SQL of its own, what is missing, duplicated or out of order: exit 0\n"
-                "only if nothing is. The directory is removed, unless something went wrong or --keep.",
+                "only if nothing is (130: you interrupted it). The directory is removed, unless something\n"
+                "went wrong or --keep.",
         .options = CLI(EVENTS) | CLI(SECONDS) | CLI(KEEP),
         .run = run,
 };

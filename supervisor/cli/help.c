@@ -17,7 +17,8 @@ static const struct {
         { EXIT_CODE_FAILED, "it did not work; the sentence on stderr says what, where, why and what to do" },
         { EXIT_CODE_USAGE, "the command line was not understood; nothing was tried" },
         { EXIT_CODE_NOT_RUNNING, "no supervisor is running there, or there is no segment" },
-        { EXIT_CODE_ATTENTION, "status: a session is stopped or stalled, or the supervisor does not answer" },
+        { EXIT_CODE_ATTENTION,
+          "status: a session is stopped or stalled, the supervisor does not answer, or the segment is condemned" },
         { EXIT_CODE_DIFFERENT, "verify: source and destination differ" },
 };
 static_assert(ELEMENTSOF(exit_codes) == EXIT_CODE_COUNT, "each exit code is explained");

@@ -138,7 +138,8 @@ const struct command command_journal_show = {
         .arguments = "FILE|DIRECTORY",
         .summary = "Prints the records of Baton's own journals",
         .text = "One line for each record: what happened (snapshot, claim, moved, rotated, released), to\n"
-                "which session, in which epoch, up to which position. With --json one object a line.",
+                "which session, in which epoch, up to which position. With --json one object a file,\n"
+                "its records in an array.",
         .options = CLI(JSON),
         .argument_min = 1,
         .argument_max = 1,

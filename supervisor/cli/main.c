@@ -19,6 +19,8 @@ static int run_help(int argc, char **argv) {
                 help_print_all();
                 return EXIT_CODE_OK;
         }
+        if (argc == 1 && command_print_group(argv[0]))
+                return EXIT_CODE_OK;
         code = command_find(argc, argv, &command, &words);
         if (code != EXIT_CODE_OK)
                 return code;

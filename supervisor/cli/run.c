@@ -42,7 +42,7 @@ const struct command command_run = {
                 "and writes one line for each event of interest to stderr. Ctrl-C (or SIGTERM) lets\n"
                 "every worker finish its batch and leave; SIGHUP, or `baton reload`, reads the\n"
                 "configuration anew. If it is killed, the workers go on, and the next one adopts them.\n"
-                "As a service, systemd runs batond itself; the unit is in packaging/.",
+                "As a service, let systemd run batond itself (Type=notify).",
         .options = CLI(CONFIG) | CLI(STATE) | CLI(RUNTIME),
         .run = run,
 };

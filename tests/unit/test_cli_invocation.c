@@ -65,6 +65,10 @@ Test(cli_invocation, unknown_command_names_the_nearest) {
 
         cr_assert_eq(command_find(1, WORDS("statsu"), &command, &words), EXIT_CODE_USAGE);
         said("did you mean `baton status`");
+        /* `baton help journal` teaches both; a word that begins nothing is left to command_find(). */
+        cr_expect(command_print_group("journal"));
+        cr_expect(!command_print_group("status"));
+        cr_expect(!command_print_group("jour"));
 }
 
 Test(cli_invocation, a_second_word_is_asked_for) {

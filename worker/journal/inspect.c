@@ -93,11 +93,12 @@ static void show_record(struct inspection *inspection, const struct journal_step
         clock_format(step->record.realtime_usec, time, sizeof time);
         harmless(checkpoint->source_identity, IDENTITY_BYTES, identity);
         (void) fprintf(inspection->out,
-                       "%8" PRIu64 "  %s  %-8s  %s  epoch %" PRIu64 "  position %" PRIu64 "  events %" PRIu64
-                       "  parked %" PRIu64 "  anchor %016" PRIx64 "  source %s\n",
+                       "%8" PRIu64 "  %s  %-8s  %s  epoch %" PRIu64 ".%" PRIu64 "  position %" PRIu64
+                       "  events %" PRIu64 "  parked %" PRIu64 "  anchor %016" PRIx64 "  source %s\n",
                        step->offset, time, journal_type_name(step->record.type), checkpoint->session,
-                       checkpoint->epoch, checkpoint->position, checkpoint->event_count,
-                       checkpoint->parked_count, checkpoint->anchor, identity[0] ? identity : "-");
+                       checkpoint->epoch >> 32, checkpoint->epoch & UINT32_MAX, checkpoint->position,
+                       checkpoint->event_count, checkpoint->parked_count, checkpoint->anchor,
+                       identity[0] ? identity : "-");
 }
 
 /* Something that is not a whole record. */
@@ -243,9 +244,10 @@ static void print_end(const struct inspection *inspection) {
                                verdict_words[inspection->verdict], inspection->record_count,
                                inspection->sessions.entry_count, inspection->damage_count);
         else
-                (void) fprintf(inspection->out, "%s: %s: %" PRIu64 " records of %" PRIu32 " sessions\n",
+                (void) fprintf(inspection->out, "%s: %s: %" PRIu64 " record%s of %" PRIu32 " session%s\n",
                                inspection->path, verdict_words[inspection->verdict], inspection->record_count,
-                               inspection->sessions.entry_count);
+                               inspection->record_count == 1 ? "" : "s", inspection->sessions.entry_count,
+                               inspection->sessions.entry_count == 1 ? "" : "s");
 }
 
 /* Exit codes of the contract, and the sentence for what is not clean. */
