@@ -278,6 +278,11 @@ static int segment_find(struct manager *manager, struct plan *plan, struct failu
         if (r == -ENOENT)
                 return 0;
         if (r == -EBADMSG || r == -EPROTONOSUPPORT || r == -ESTALE) {
+                /* "… Start batond: it makes a new one …": that is what happens now. */
+                char *advice = strstr(failure.text, ". Start batond");
+
+                if (advice)
+                        *advice = '\0';
                 (void) snprintf(manager->wait_reason, sizeof manager->wait_reason, "%s", failure.text);
                 return 0;
         }
