@@ -97,7 +97,7 @@ PROGRAMS := \
 	$(call program,bin/batond,supervisor/main.c,supervisor shm base,-linih -lsystemd) \
 	$(call program,bin/baton-worker,worker/main.c,worker destination source journal shm base,$(DATABASE_LDLIBS) -lurcu-memb -lurcu-common -lseccomp -lsystemd) \
 	$(call program,bin/baton,supervisor/cli/main.c,cli supervisor destination source journal shm base,$(DATABASE_LDLIBS) -linih -lsystemd)
-CHECKER := $(call program,bin/baton-checker,tests/checker/main.c,checker base,$(DATABASE_LDLIBS))
+CHECKER := $(call program,bin/baton-checker,tests/checker/main.c,checker,$(DATABASE_LDLIBS))
 
 test_programs = $(foreach source,$(1),$(call program,$(source:%.c=%),$(source),$(2),$(3)))
 UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker,-lcriterion $(ALL_LDLIBS))
