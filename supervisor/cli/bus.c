@@ -73,6 +73,12 @@ static int connect_failed(const char *runtime_directory, int r, struct failure *
                                    ": only root and "
                                    "the user it runs as may. Try the same as that user",
                                    runtime_directory);
+        if (r == -EPIPE || r == -ECONNRESET)
+                return failure_set(ret_failure, r, FAILURE_UNAVAILABLE,
+                                   "the supervisor at %s/" CONTROL_SOCKET_NAME
+                                   " closed the connection: it does so to everybody but root and the user it "
+                                   "runs as, and when it ends. Try again as one of them",
+                                   runtime_directory);
         if (r == -ETIMEDOUT)
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE,
                                    "the supervisor at %s/" CONTROL_SOCKET_NAME
