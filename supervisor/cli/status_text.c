@@ -182,8 +182,10 @@ static void print_sessions(const struct view *view, uint32_t pool_index, bool wi
                 const struct view_session *session = &view->sessions[i];
 
                 if (session->pool_index == pool_index && session->state.why[0])
-                        fprintf(out, "  %s is %s: %s\n", session->name, state_name(session->state.word),
-                                session->state.why);
+                        fprintf(out, "  %s is %s: %s%s\n", session->name, state_name(session->state.word),
+                                session->state.why,
+                                session->shares_clean_up ? "; meanwhile its source is not cleaned any further"
+                                                         : "");
         }
 }
 

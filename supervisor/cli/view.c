@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/process.h"
+#include "base/url.h"
 #include "supervisor/cli/format.h"
 #include "supervisor/cli/view.h"
 
@@ -182,6 +183,16 @@ static void set_state(struct view *view, struct view_session *session, const str
                 pool->session_count++;
 }
 
+static bool is_cleaned(const char *text) {
+        const char *clean_up;
+        struct url url;
+
+        if (url_parse(text, &url, NULL) < 0)
+                return false;
+        clean_up = url_get(&url, "clean-up");
+        return clean_up && strcmp(clean_up, "keep") != 0;
+}
+
 static void read_config(const struct segment *segment, uint32_t slot_index, struct view_session *session) {
         struct session_config config;
 
@@ -191,6 +202,7 @@ static void read_config(const struct segment *segment, uint32_t slot_index, stru
         }
         format_foreign(config.session, sizeof(config.session), session->name, sizeof(session->name));
         format_foreign(config.source, sizeof(config.source), session->source, sizeof(session->source));
+        session->shares_clean_up = config.sibling_slot != slot_index && is_cleaned(config.url);
 }
 
 static void read_session(const struct segment *segment, uint32_t slot_index, struct view *view) {

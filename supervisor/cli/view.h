@@ -31,6 +31,7 @@ struct view_session {
         uint32_t slot_index, pool_index;
         char name[LAYOUT_NAME_BYTES * 2];
         char source[LAYOUT_NAME_BYTES];
+        bool shares_clean_up; /* M14: its source is cleaned, and only as far as all its sessions are */
         struct state state;
         uint64_t owner_ref, epoch, owned_since_usec, take_count;
         int owner_pid; /* 0: nobody, or unknown */

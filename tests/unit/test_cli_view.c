@@ -148,6 +148,26 @@ Test(cli_view, a_zombie_does_not_live_s10) {
         cr_assert_eq(waitpid(pid, NULL, 0), pid);
 }
 
+/* M14: the source is cleaned as far as the session that is behind, and the operator hears which holds it. */
+Test(cli_view, a_session_that_holds_the_clean_up_is_told_m14) {
+        struct layout_config config = { .session = "refunds/archive",
+                                        .source = "refunds",
+                                        .url = "sqlite:/r.db?clean-up=delete",
+                                        .sibling_slot = 0 };
+        _cleanup_view_ struct view view = {};
+        char *text;
+
+        cr_assert_eq(slot_configure(writable, 3, 0, &config), 0);
+        view_read(readable, &view);
+        text = text_of(&view);
+        cr_expect(strstr(text,
+                         "refunds/archive is waiting: no worker has taken it yet; meanwhile its source is "
+                         "not cleaned any further"),
+                  "%s", text);
+        cr_expect(strstr(text, "refunds is waiting: no worker has taken it yet\n"), "%s", text);
+        free(text);
+}
+
 Test(cli_view, unknown_is_a_word_and_null_never_zero_c4) {
         _cleanup_view_ struct view view = {};
         json_t *json, *sessions;
