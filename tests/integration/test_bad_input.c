@@ -217,7 +217,7 @@ static void as_nobody(int *ret_code) {
                         _exit(99);
                 *ret_code = baton(&world, "check", "-c", world.config);
                 printf("%s", world.output);
-                _exit(strstr(world.output, "ermission") && *ret_code != 0 ? 0 : 1);
+                _exit(strstr(world.output, "no permission to make files") && *ret_code != 0 ? 0 : 1);
         }
         *ret_code = wait_exit(pid);
 }

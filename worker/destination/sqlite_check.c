@@ -22,7 +22,7 @@ static int check_directory(const char *path, struct failure *ret_failure) {
                                    "destination %s: there is no directory %s: make it", path, directory);
         if (faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) < 0)
                 return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
-                                   "destination %s: user %u may not make files in %s: give it the right",
+                                   "destination %s: user %u has no permission to make files in %s: give it",
                                    path, (unsigned) geteuid(), directory);
         return 0;
 }

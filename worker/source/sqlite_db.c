@@ -191,7 +191,7 @@ static int fail_to_open(sqlite3 *db, int code, const char *path, struct failure 
         if (stat(path, &st) < 0 && errno == ENOENT &&
             faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) < 0)
                 return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
-                                   "%s: user %u may not make files in %s: give it the right", path,
+                                   "%s: user %u has no permission to make files in %s: give it", path,
                                    (unsigned) geteuid(), directory);
         return db_fail(db, code, path, "open it", ret_failure);
 }
