@@ -167,7 +167,7 @@ static int fence_unknown(struct destination_session *session, const struct check
         if (r > 0 && !mark_is_ours(session))
                 return failure_set(
                         ret_failure, -EEXIST, FAILURE_STOP,
-                        "%s/%s has content, but Baton's journal knows nothing of it (M3): was the state "
+                        "%s/%s has content, but Baton's journal knows nothing of it: was the state "
                         "directory lost, or does another Baton write there? Bring the state directory back, "
                         "or "
                         "move the session's files away, then run `baton adopt`",
@@ -213,7 +213,7 @@ static int refuse_short(const struct destination *destination, const struct file
                         uint64_t size_bytes, struct failure *ret_failure) {
         return failure_set(
                 ret_failure, -ENODATA, FAILURE_STOP,
-                "%s/%s has %llu bytes, but the journal recorded %llu as durable (M3): it was cut, removed or "
+                "%s/%s has %llu bytes, but the journal recorded %llu as durable: it was cut, removed or "
                 "restored from an older copy. Put the complete file back, then run `baton adopt`",
                 destination->path, part->name, (unsigned long long) size_bytes,
                 (unsigned long long) part->durable_bytes);
@@ -270,7 +270,7 @@ static int refuse_newer(struct destination_session *session, struct failure *ret
                 return 0;
         return failure_set(
                 ret_failure, -EEXIST, FAILURE_STOP,
-                "%s/%s has content, but the journal ends with file %06u (M3): the state directory is older "
+                "%s/%s has content, but the journal ends with file %06u: the state directory is older "
                 "than the files. Bring the newer one back, then run `baton adopt`",
                 session->destination->path, name, session->file_number);
 }

@@ -187,8 +187,7 @@ static int refuse_large(struct destination_session *session, struct file_part *p
         return failure_set(
                 ret_failure, -EFBIG, FAILURE_STOP,
                 "%s/%s: %llu bytes stand beyond what the journal and the source know, more than one batch "
-                "(M3): did another program write there, or is the state directory an old copy? Move them "
-                "away "
+                "holds: did another program write there, or is the state directory an old copy? Move them away "
                 "by hand (they begin at byte %llu), then run `baton adopt`",
                 session->destination->path, part->name, (unsigned long long) part_left(part),
                 (unsigned long long) part_at(part));
