@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
+#include "include/baton/option.h"
 #include "supervisor/config_raw.h"
 
 #define CONFIG_LINE_BYTES 8192
@@ -363,6 +364,20 @@ static bool value_append(struct reader *reader, const char *text) {
         return true;
 }
 
+/* An option of a URL, written as a key. */
+static bool is_url_option(enum config_section kind, const char *key) {
+        const struct scheme *const *schemes = kind == CONFIG_SOURCE        ? source_schemes
+                                              : kind == CONFIG_DESTINATION ? destination_schemes
+                                                                           : NULL;
+
+        for (; schemes && *schemes; schemes++)
+                for (const struct scheme_option *option = (*schemes)->options; option && option->key;
+                     option++)
+                        if (strcmp(option->key, key) == 0)
+                                return true;
+        return false;
+}
+
 static bool value_unknown(struct reader *reader, const char *key) {
         const struct raw_section *section = reader->section;
         const char *names[CONFIG_KEY_COUNT_MAX + 1] = { NULL }, *nearest;
@@ -372,6 +387,11 @@ static bool value_unknown(struct reader *reader, const char *key) {
                 names[i] = config_keys[section->kind][i].key;
                 (void) snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", names[i]);
         }
+        if (is_url_option(section->kind, key))
+                return refuse(
+                        reader, -EINVAL,
+                        "[%s %s] has no key \"%s\": it is an option of the URL, written behind it as ?%s=…",
+                        config_section_names[section->kind], section->name, key, key);
         nearest = text_nearest(key, names);
         return refuse(reader, -EINVAL, "[%s%s%s] has no key \"%s\"; %s%s",
                       config_section_names[section->kind], *section->name ? " " : "", section->name, key,

@@ -100,6 +100,8 @@ Test(bad_input, a_good_configuration_passes_and_makes_nothing) {
 Test(bad_input, configuration) {
         expect_refused("[destinatoin d]\nurl = sqlite:%D/d.db\n", SAYS(":1:", "destinatoin", "[destination"));
         expect_refused(D "wokers = 2\n" A, SAYS(":3:", "wokers", "workers"));
+        expect_refused(D "[source a]\nclean-up = delete\nurl = sqlite:%D/a.db\nto = d\n",
+                       SAYS(":4:", "clean-up", "option of the URL"));
         expect_refused(D "workers = 9999\n" A, SAYS(":3:", "workers", "9999", "256"));
         expect_refused(D "workers = -1\n" A, SAYS(":3:", "workers", "-1"));
         expect_refused(D "batch-time = soon\n" A, SAYS(":3:", "batch-time", "soon", "50ms"));
