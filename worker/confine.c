@@ -81,6 +81,6 @@ void confine_resources(bool cores) {
                 (void) setrlimit(RLIMIT_NOFILE, &limit);
         }
         (void) prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); /* short sleeps at a lock stay short */
-        /* Where the unit grants it (S7); doctor says when not. The slice needs no grant. */
+        /* Where the unit grants it (S7); `baton status` says when not. The slice needs no grant. */
         (void) priority_set(WORKER_NICE, WORKER_SLICE_USEC);
 }
