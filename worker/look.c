@@ -15,7 +15,7 @@ static struct roster_entry *entry_of(struct worker *worker, uint32_t slot_index)
 
         if (entry && entry->config.sequence == atomic_load(&worker->segment->configs[slot_index].sequence))
                 return entry;
-        roster_unref(entry);
+        roster_entry_free(entry);
         if (roster_read(worker->segment, slot_index, &entry) < 0)
                 return NULL; /* being written; the supervisor rings when it is whole */
         return entry;
@@ -29,7 +29,7 @@ static void session_begin(struct worker *worker, uint32_t slot_index, uint64_t e
         if (!entry)
                 return; /* owned, not run yet: the sweep comes back */
         if (session_new(worker, slot_index, epoch, entry, &session) < 0) {
-                roster_unref(entry);
+                roster_entry_free(entry);
                 return;
         }
         if (!entry->scheme) {

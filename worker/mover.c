@@ -3,6 +3,7 @@
  * a thread or the clock wakes it. It makes every durable effect of this process (S1).
  * Must not touch: other workers' records. */
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <string.h>
 #include <time.h>
@@ -13,6 +14,8 @@
 #include "shm/life.h"
 #include "shm/slot.h"
 #include "worker/session.h"
+
+#define GIVE_BACK_SOURCES 64u
 
 static void take_handoffs(struct worker *worker) {
         uint32_t slot_index;
@@ -100,6 +103,14 @@ static void sleep_until(struct worker *worker, uint64_t deadline_usec) {
         worker->warm.is_due = worker->warm.is_due || polls[0].revents;
 }
 
+/* S8: what many sources held for a while goes back to the system, once there is time. */
+static void memory_give_back(struct worker *worker) {
+        if (worker->closed_source_count < GIVE_BACK_SOURCES)
+                return;
+        worker->closed_source_count = 0;
+        (void) malloc_trim(0);
+}
+
 int mover_run(struct worker *worker) {
         assert(worker->ref != 0);
 
@@ -128,6 +139,7 @@ int mover_run(struct worker *worker) {
                 }
                 deadline_usec = MIN_OF(deadline_usec, clean_deadline(worker, now_usec));
                 warm_renew(worker, now_usec);
+                memory_give_back(worker);
                 if (worker->warm.is_due)
                         deadline_usec = MIN_OF(deadline_usec, worker->warm.renew_at_usec);
                 sleep_until(worker, deadline_usec);

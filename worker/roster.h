@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The roster: every session of the pool with its configuration parsed and checked, so that a takeover
- * finds it ready (S8). The control thread builds it and publishes it by RCU; the mover looks sessions up
- * in it and keeps a counted reference to the entries that it runs. */
+/* The roster: every session of the pool as the supervisor wrote it, so that a takeover finds it ready (S8).
+ * The control thread builds it and publishes it by RCU; the mover looks sessions up in it. A pool may have
+ * tens of thousands of sessions, so the roster keeps texts alone; what the mover runs, it gets parsed, as an
+ * entry of its own. */
 #pragma once
 
-#include <stdatomic.h>
 #include <stdint.h>
 
 #include "base/failure.h"
@@ -13,7 +13,6 @@
 #include "shm/words.h"
 
 struct roster_entry {
-        _Atomic uint32_t references;
         struct session_config config; /* as read, with the sequence it was read at */
         struct url url;
         const struct scheme *scheme; /* NULL: the configuration is refused, see failure */
@@ -23,12 +22,14 @@ struct roster_entry {
 
 struct roster; /* opaque; published by RCU */
 
-/* Control thread. Builds a new roster of the pool, reusing entries that did not change, publishes it in
- * *roster and frees the old one after a grace period. -ENOMEM: the old one stays. */
+/* Control thread. Builds a new roster of the pool, reusing what did not change, publishes it in *roster and
+ * frees the rest of the old one after a grace period. -ENOMEM: the old one stays. */
 int roster_publish(struct roster **roster, const struct segment *segment, uint32_t pool_index);
-/* Mover (a registered RCU reader). A counted reference, or NULL if the roster has no such slot. */
+/* Mover (a registered RCU reader). A parsed copy, or NULL if the roster has no such slot or there is no
+ * memory. Caller frees with roster_entry_free(). */
 struct roster_entry *roster_get(struct roster **roster, uint32_t slot_index);
-/* Reads and parses one entry at once; for a slot that came before the roster did. Caller unrefs. */
+/* Reads and parses one session at once; for a slot that came before the roster did. -EAGAIN, -EBADMSG: it is
+ * being written, or damaged; -ENOMEM. Caller frees with roster_entry_free(). */
 int roster_read(const struct segment *segment, uint32_t slot_index, struct roster_entry **ret_entry);
-void roster_unref(struct roster_entry *entry); /* NULL is accepted */
-void roster_free(struct roster **roster);      /* no reader may be left */
+void roster_entry_free(struct roster_entry *entry); /* NULL is accepted */
+void roster_free(struct roster **roster);           /* no reader may be left */

@@ -150,6 +150,7 @@ void session_close_source(struct session *session) {
                 session->is_settled = session->entry->ops->is_settled(session->source);
                 session->entry->ops->close(TAKE(session->source));
                 worker->open_source_count--;
+                worker->closed_source_count++;
         }
         session->verified = false;
 }
@@ -192,7 +193,7 @@ void session_free(struct session *session) {
         wake_remove(&worker->wake, session);
         ready_leave(session);
         list_leave(session);
-        roster_unref(session->entry);
+        roster_entry_free(session->entry);
         free(session);
 }
 

@@ -9,7 +9,7 @@ struct session {
         struct worker *worker;
         uint32_t slot_index;
         uint64_t epoch;
-        struct roster_entry *entry; /* counted */
+        struct roster_entry *entry; /* its own */
 
         struct source *source; /* NULL: closed (budget) or not there */
         struct destination_session *target;

@@ -63,7 +63,7 @@ static void warm_drop(struct warm_source *warm) {
                 return;
         if (warm->source)
                 warm->entry->ops->close(TAKE(warm->source));
-        roster_unref(TAKE(warm->entry));
+        roster_entry_free(TAKE(warm->entry));
 }
 
 /* An entry that does not parse, or a source that is not there now, is simply not warm. */
@@ -78,7 +78,7 @@ static void warm_open(struct worker *worker, struct warm_source *warm, uint32_t 
                                          .url = &entry->url,
                                          .scheme = entry->scheme };
         if (!entry->scheme || entry->ops->open(&config, &warm->source, NULL) < 0) {
-                roster_unref(entry);
+                roster_entry_free(entry);
                 return;
         }
         /* Read once and sync once now (M11), so that the first batch syncs only what is newer. */

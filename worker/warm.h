@@ -16,7 +16,7 @@ struct worker;
 
 struct warm_source {
         uint32_t slot_index;
-        struct roster_entry *entry; /* counted; NULL: unused */
+        struct roster_entry *entry; /* its own; NULL: unused */
         struct source *source;
 };
 

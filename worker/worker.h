@@ -67,6 +67,7 @@ struct worker {
         struct session **by_slot; /* slot_count pointers; NULL: not ours */
         struct session *sessions; /* list of all */
         size_t session_count, open_source_count, fused_count;
+        size_t closed_source_count;               /* since memory was given back */
         struct session *ready_first, *ready_last; /* queue of those that may have events */
         uint64_t sweep_at_usec;                   /* next safety poll */
         bool turn_held, in_transaction;

@@ -138,12 +138,15 @@ void statement_finalize(sqlite3_stmt **statement) {
 }
 
 /* Memory statistics cost a mutex and a few additions at each of SQLite's many allocations, and nobody
- * reads them. Too late (and harmless) where SQLite runs already. */
+ * reads them. Pages of the cache come one by one, not twenty at the open: an outbox needs five (S8).
+ * Too late (and harmless) where SQLite runs already. */
 static void setup_once(void) {
         static bool done;
 
-        if (!done)
+        if (!done) {
                 (void) sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+                (void) sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0);
+        }
         done = true;
 }
 
