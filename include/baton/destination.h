@@ -92,7 +92,8 @@ struct destination_ops {
                    struct failure *ret_failure);
         int (*park)(struct destination_session *session, const struct event *event, const char *reason,
                     struct failure *ret_failure);
-        /* Stores the checkpoint where epoch still is checkpoint->epoch (FAILURE_FENCED otherwise).
+        /* Stores the checkpoint where epoch still is checkpoint->epoch, and the position the one that this
+         * owner left there (FAILURE_FENCED otherwise: a backup may have been restored under it, M1).
          * Without transactions: only notes it; destination_state is filled by commit(). */
         int (*session_end)(struct destination_session *session, struct checkpoint *checkpoint,
                            struct failure *ret_failure);

@@ -90,6 +90,26 @@ Test(destination, restored_from_an_older_backup_is_noticed) {
         check_final(&world);
 }
 
+/* Through SQLite, into the open file, and within one ownership: inode and epoch stay what they were. */
+Test(destination, restored_under_a_running_worker_is_noticed) {
+        world_outbox(&world, "a");
+        world_config_standard(&world, 1, NULL);
+        world_start(&world);
+        outbox_fill(&world, "a", 200);
+        wait_all_moved(&world);
+        database_run(&world, file("d.db"), "VACUUM INTO 'backup.db'");
+        outbox_fill(&world, "a", 200);
+        wait_all_moved(&world);
+        database_restore(&world, file("d.db"), file("backup.db"));
+        outbox_fill(&world, "a", 10);
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));
+        cr_expect(strstr(session_reason(&world, "a"), "backup"), "%s", session_reason(&world, "a"));
+        check_live(&world);
+        cr_expect_eq(baton(&world, "adopt", "a"), 0, "%s", world.output);
+        wait_all_moved(&world);
+        check_final(&world);
+}
+
 Test(destination, of_another_instance_is_refused) {
         world_outbox(&world, "a");
         outbox_fill(&world, "a", 100);

@@ -257,6 +257,43 @@ Test(sqlite_destination, m2_a_dead_owners_late_batch_is_fenced) {
         dst->close(heir);
 }
 
+/* A backup of this very ownership, restored by SQLite's own means while the file is open, has our epoch. */
+Test(sqlite_destination, m1_a_checkpoint_set_back_under_its_owner_is_fenced) {
+        struct destination *destination = destination_get("out.db");
+        struct destination_session *session = session_get(destination, "orders");
+        struct checkpoint checkpoint;
+        sqlite3 *db = app_open("out.db");
+        struct event event = event_at(1);
+
+        begin(destination, session);
+        (void) fence(session, 7, &checkpoint);
+        must(dst->put(session, &event, failure));
+        checkpoint.position = 1;
+        end(destination, session, &checkpoint);
+
+        /* What is rolled back after session_end() does not count as left there. */
+        begin(destination, session);
+        event.position = checkpoint.position = 2;
+        must(dst->put(session, &event, failure));
+        must(dst->session_end(session, &checkpoint, failure));
+        dst->rollback(destination);
+        begin(destination, session);
+        must(dst->put(session, &event, failure));
+        end(destination, session, &checkpoint);
+
+        app_run(db, "DELETE FROM baton_events WHERE position > 1; UPDATE baton_checkpoint SET position = 1");
+        begin(destination, session);
+        event.position = checkpoint.position = 3;
+        must(dst->put(session, &event, failure));
+        must_fail(dst->session_end(session, &checkpoint, failure), -ESTALE, FAILURE_FENCED);
+        dst->session_rollback(session);
+        dst->rollback(destination);
+        cr_assert_eq(app_number(db, "SELECT max(position) FROM baton_events"), 1);
+        sqlite3_close(db);
+        dst->session_close(session);
+        dst->close(destination);
+}
+
 Test(sqlite_destination, m1_another_instance_stops) {
         const uint8_t other_instance[INSTANCE_BYTES] = { 99 };
         struct destination *destination = destination_get("out.db"), *other;

@@ -114,7 +114,7 @@ static int prepare_statements(struct destination *destination, struct failure *r
                 [STATEMENT_END] =
                         "UPDATE main.baton_checkpoint SET position = ?3, source_identity = ?4, anchor = ?5, "
                         "event_count = ?6, digest_sum = ?7, parked_count = ?8, updated_at = ?9 "
-                        "WHERE session = ?1 AND epoch = ?2 AND instance = ?10",
+                        "WHERE session = ?1 AND epoch = ?2 AND instance = ?10 AND position = ?11",
                 [STATEMENT_PARK] =
                         "INSERT INTO main.baton_parked VALUES (?1, ?2, ?7, ?8, ?9, ?3, ?4, ?5, ?6)",
         };
@@ -230,6 +230,7 @@ static bool sqlite_is_stale(struct destination *destination) {
 static void sqlite_rollback(struct destination *destination) {
         assert(destination);
 
+        sessions_settle(destination, false);
         /* SQLite rolls back by itself after some errors (full, out of memory, I/O). */
         if (!sqlite3_get_autocommit(destination->db))
                 (void) statement_run(destination->statements[STATEMENT_ROLLBACK]);
@@ -241,6 +242,7 @@ static int sqlite_begin(struct destination *destination, struct failure *ret_fai
         assert(destination);
         assert(sqlite3_get_autocommit(destination->db));
 
+        sessions_settle(destination, false); /* of one that SQLite itself rolled back */
         destination->fenced = false;
         destination->busy.limit_usec = DB_OWN_BUSY_USEC;
         code = statement_run(destination->statements[STATEMENT_BEGIN]);
@@ -286,6 +288,7 @@ static int sqlite_commit(struct destination *destination, struct failure *ret_fa
                 return r;
         }
         CRASH_POINT("sqlite.K2");
+        sessions_settle(destination, true);
         return checkpoint_if_due(destination, ret_failure);
 }
 

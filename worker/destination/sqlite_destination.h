@@ -43,6 +43,7 @@ struct destination {
         uint8_t instance[INSTANCE_BYTES];
         struct file_id id; /* of what is open */
         sqlite3_stmt *statements[STATEMENT_COUNT];
+        struct destination_session *ended;             /* sessions whose checkpoint this transaction wrote */
         const struct destination_session *put_session; /* whose name is bound in STATEMENT_PUT */
 
         int wal_pages;    /* in the -wal after our last commit */
@@ -58,7 +59,11 @@ struct destination_session {
         char name[NAME_BYTES];
         uint64_t epoch;            /* from fence() */
         uint64_t position, anchor; /* as they stand in the checkpoint, as far as this owner knows */
-        struct fused *fused;       /* NULL: not attached */
+        /* Between session_end() and the end of the transaction: what holds again if that is rolled back. */
+        bool is_ended;
+        uint64_t before_position, before_anchor;
+        struct destination_session *ended_next;
+        struct fused *fused; /* NULL: not attached */
 };
 
 /* sqlite_schema.c */
@@ -88,6 +93,8 @@ int sqlite_session_park(struct destination_session *session, const struct event 
 int sqlite_session_end(struct destination_session *session, struct checkpoint *checkpoint,
                        struct failure *ret_failure);
 void sqlite_session_rollback(struct destination_session *session);
+/* The transaction is over: what its sessions wrote stands, or does not. */
+void sessions_settle(struct destination *destination, bool stands);
 
 /* fused.c */
 int fused_register(struct destination *destination, struct failure *ret_failure);

@@ -40,9 +40,30 @@ int sqlite_session_open(struct destination *destination, const char *name,
         return 0;
 }
 
+static void settle(struct destination_session *session, bool stands) {
+        struct destination_session **at = &session->destination->ended;
+
+        if (!session->is_ended)
+                return;
+        while (*at != session)
+                at = &(*at)->ended_next;
+        *at = session->ended_next;
+        session->is_ended = false;
+        if (stands)
+                return;
+        session->position = session->before_position;
+        session->anchor = session->before_anchor;
+}
+
+void sessions_settle(struct destination *destination, bool stands) {
+        while (destination->ended)
+                settle(destination->ended, stands);
+}
+
 void sqlite_session_close(struct destination_session *session) {
         if (!session)
                 return;
+        settle(session, false);
         fused_close(session);
         if (session->destination->put_session == session)
                 session->destination->put_session = NULL;
@@ -122,6 +143,7 @@ int sqlite_session_begin(struct destination_session *session, struct failure *re
 void sqlite_session_rollback(struct destination_session *session) {
         assert(session);
 
+        settle(session, false);
         if (sqlite3_get_autocommit(session->destination->db))
                 return;
         (void) statement_run(statement_of(session, STATEMENT_ROLLBACK_TO));
@@ -348,6 +370,9 @@ static void bind_end(struct destination_session *session, sqlite3_stmt *statemen
         bind_now(statement, 9);
         (void) sqlite3_bind_blob(statement, 10, session->destination->instance, INSTANCE_BYTES,
                                  SQLITE_STATIC);
+        /* M1: a backup that SQLite itself restored into the open file may carry our epoch; its position it
+         * cannot: to write ours over it would step over what it lacks. */
+        bind_u64(statement, 11, session->position);
 }
 
 int sqlite_session_end(struct destination_session *session, struct checkpoint *checkpoint,
@@ -369,13 +394,20 @@ int sqlite_session_end(struct destination_session *session, struct checkpoint *c
                 return destination_fail(destination, code, "write its checkpoint", ret_failure);
         if (sqlite3_changes64(destination->db) != 1)
                 return failure_set(ret_failure, -ESTALE, FAILURE_FENCED,
-                                   "%s: session %s is not at epoch %" PRIu64
-                                   " any more: another worker owns it",
-                                   destination->path, session->name, checkpoint->epoch);
+                                   "%s: session %s is not at epoch %" PRIu64 " and position %" PRIu64
+                                   " any more: another worker owns it, or a backup was restored",
+                                   destination->path, session->name, checkpoint->epoch, session->position);
         code = statement_run(statement_of(session, STATEMENT_RELEASE));
         if (code != SQLITE_OK)
                 return destination_fail(destination, code, "release a savepoint", ret_failure);
         CRASH_POINT("session.K2");
+        if (!session->is_ended) {
+                session->before_position = session->position;
+                session->before_anchor = session->anchor;
+                session->is_ended = true;
+                session->ended_next = destination->ended;
+                destination->ended = session;
+        }
         session->position = checkpoint->position;
         session->anchor = checkpoint->anchor;
         return 0;
