@@ -110,6 +110,32 @@ Test(destination, restored_under_a_running_worker_is_noticed) {
         check_final(&world);
 }
 
+/* Somebody's trigger takes the transaction of all sessions away: its own stops, nothing half is left. */
+Test(destination, a_trigger_that_rolls_back_stops_its_session_alone) {
+        world_outbox(&world, "a");
+        world_outbox(&world, "b");
+        world_config_standard(&world, 1, NULL);
+        world_start(&world);
+        outbox_fill(&world, "a", 10);
+        outbox_fill(&world, "b", 10);
+        wait_all_moved(&world);
+        database_run(
+                &world, file("d.db"),
+                "CREATE TRIGGER no BEFORE INSERT ON baton_events WHEN NEW.session = 'a' AND NEW.position = 25"
+                " BEGIN SELECT RAISE(ROLLBACK, 'not this one'); END");
+        outbox_fill(&world, "a", 30);
+        outbox_fill(&world, "b", 30);
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));
+        cr_expect(strstr(session_reason(&world, "a"), "RAISE(ROLLBACK)"), "%s", session_reason(&world, "a"));
+        wait_moved(&world, "b", "b");
+        check_live(&world);
+        cr_expect_eq(database_number(&world, file("d.db"), "SELECT count(*) FROM baton_parked"), 0);
+        database_run(&world, file("d.db"), "DROP TRIGGER no");
+        cr_expect_eq(baton(&world, "adopt", "a"), 0, "%s", world.output);
+        wait_all_moved(&world);
+        check_final(&world);
+}
+
 Test(destination, of_another_instance_is_refused) {
         world_outbox(&world, "a");
         outbox_fill(&world, "a", 100);

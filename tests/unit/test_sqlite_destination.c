@@ -412,6 +412,33 @@ Test(sqlite_destination, m6_rejected_event_is_parked_in_the_same_transaction) {
         dst->close(destination);
 }
 
+/* The transaction is gone: what is put or parked then would be committed at once, and the rest missing. */
+Test(sqlite_destination, m1_nothing_is_stored_after_a_trigger_rolled_back) {
+        struct destination *destination = destination_get("out.db");
+        struct destination_session *session = session_get(destination, "orders");
+        struct event first = event_at(1), second = event_at(2), third = event_at(3);
+        struct checkpoint checkpoint;
+        sqlite3 *db = app_open("out.db");
+
+        begin(destination, session);
+        (void) fence(session, 1, &checkpoint);
+        end(destination, session, &checkpoint);
+        app_run(db, "CREATE TRIGGER no BEFORE INSERT ON baton_events WHEN NEW.position = 2 "
+                    "BEGIN SELECT RAISE(ROLLBACK, 'not this one'); END");
+        begin(destination, session);
+        must(dst->put(session, &first, failure));
+        must_fail(dst->put(session, &second, failure), -ECANCELED, FAILURE_STOP);
+        must_fail(dst->park(session, &second, "rejected", failure), -EAGAIN, FAILURE_UNAVAILABLE);
+        must_fail(dst->put(session, &third, failure), -EAGAIN, FAILURE_UNAVAILABLE);
+        dst->session_rollback(session);
+        dst->rollback(destination);
+        cr_assert_eq(app_number(db, "SELECT count(*) FROM baton_events"), 0);
+        cr_assert_eq(app_number(db, "SELECT count(*) FROM baton_parked"), 0);
+        sqlite3_close(db);
+        dst->session_close(session);
+        dst->close(destination);
+}
+
 Test(sqlite_destination, m6_user_triggers_may_follow) {
         struct destination *destination = destination_get("out.db");
         struct destination_session *session = session_get(destination, "orders");

@@ -300,7 +300,16 @@ static int put_failed(struct destination_session *session, const struct event *e
         struct destination *destination = session->destination;
         int r = destination_fail(destination, code, "store an event", ret_failure);
 
-        if ((code & 0xff) != SQLITE_CONSTRAINT || !is_here_already(session, event))
+        if ((code & 0xff) != SQLITE_CONSTRAINT)
+                return r;
+        if (sqlite3_get_autocommit(destination->db))
+                return failure_set(
+                        ret_failure, -ECANCELED, FAILURE_STOP,
+                        "%s: a trigger of table %s rolled the whole transaction back at event %" PRIu64
+                        " (RAISE(ROLLBACK)): let it RAISE(ABORT), which parks the event alone, then run "
+                        "`baton adopt` on this session",
+                        destination->path, destination->table, event->position);
+        if (!is_here_already(session, event))
                 return r;
         return failure_set(ret_failure, -EEXIST, FAILURE_STOP,
                            "%s holds event %" PRIu64
@@ -313,10 +322,13 @@ int sqlite_session_put(struct destination_session *session, const struct event *
                        struct failure *ret_failure) {
         struct destination *destination = session->destination;
         sqlite3_stmt *statement = destination->statements[STATEMENT_PUT];
-        int code;
+        int r, code;
 
         assert(event && event->position > 0);
 
+        r = require_transaction(destination, ret_failure);
+        if (r < 0)
+                return r;
         if (destination->put_session != session) {
                 bind_name(session, statement);
                 destination->put_session = session;
@@ -341,6 +353,9 @@ int sqlite_session_park(struct destination_session *session, const struct event 
         assert(event);
         assert(reason);
 
+        r = require_transaction(session->destination, ret_failure);
+        if (r < 0)
+                return r;
         bind_name(session, statement);
         code = bind_event(statement, event);
         (void) sqlite3_bind_text(statement, 7, reason, -1, SQLITE_TRANSIENT);
