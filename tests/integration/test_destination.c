@@ -377,6 +377,23 @@ Test(destination, file_shorter_than_recorded_stops_the_session) {
         cr_expect(!check_says(&world, destination("file", "out"), "--final"), "what was cut off is missing");
 }
 
+/* Adopted while nothing waits: it goes on, and what comes later is moved. */
+Test(destination, file_put_back_and_adopted_goes_on) {
+        start_file("", 1);
+        outbox_fill(&world, "a", 100);
+        wait_all_moved(&world);
+        cr_assert_eq(world_stop(&world), 0);
+        world_shell(&world, "cp out/a.000001.jsonl kept && truncate -s -200 out/a.000001.jsonl");
+        world_start(&world);
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));
+        world_shell(&world, "cat kept > out/a.000001.jsonl");
+        cr_expect_eq(baton(&world, "adopt", "a"), 0, "%s", world.output);
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_IDLE));
+        outbox_fill(&world, "a", 100);
+        wait_all_moved(&world);
+        check_destination(&world, destination("file", "out"), "--final");
+}
+
 Test(destination, file_with_content_and_no_journal_stops_the_session) {
         start_file("", 1);
         /* The first batch alone could be told from the files; from the second on the journal is needed. */
