@@ -37,7 +37,9 @@ static int refuse_reuse(const struct session *session, uint64_t last, struct fai
 }
 
 /* After an adoption of a source without the row at `position` there is no anchor. Until the next event
- * is moved, rows with numbers that were used are looked for instead. */
+ * is moved, rows with numbers that were used are looked for instead. What lies above the position is moved
+ * with the adoption itself, so where there is still no anchor later the table was empty: whatever stands
+ * there now at or below the position came after, with a number that was used. */
 static int verify_without_anchor(struct session *session, struct failure *ret_failure) {
         uint64_t first, last;
         int r;
@@ -47,6 +49,16 @@ static int verify_without_anchor(struct session *session, struct failure *ret_fa
                 return r;
         if (last != 0 && last < session->target_checkpoint.position)
                 return refuse_reuse(session, last, ret_failure);
+        if (last != 0 && first <= session->target_checkpoint.position && !session->adopting)
+                return failure_set(ret_failure, -ESTALE, FAILURE_IDENTITY,
+                                   "source %s was empty, and its events begin at %" PRIu64
+                                   " now, but %" PRIu64
+                                   " is moved already: those up to there have numbers that "
+                                   "were used, and would never be moved. Renumber them above %" PRIu64
+                                   ", or run `baton adopt %s` to go on without them",
+                                   session->entry->config.source, first, session->target_checkpoint.position,
+                                   MAX_OF(last, session->target_checkpoint.position),
+                                   session->entry->config.session);
         return 0;
 }
 

@@ -196,6 +196,27 @@ Test(source, an_emptied_outbox_that_starts_again_at_1_is_not_mistaken) {
         check_final(&world); /* what was moved stands, nothing of the new row does */
 }
 
+/* The same in one step, and past what was moved: nothing ends below the position then. */
+Test(source, an_emptied_outbox_that_begins_again_and_overtakes_is_not_mistaken) {
+        world_outbox(&world, "a");
+        database_run(&world, file("a.db"),
+                     "DROP TABLE outbox; CREATE TABLE outbox(seq INTEGER PRIMARY KEY,"
+                     " key, type, at, payload)");
+        world_config_standard(&world, 1, NULL);
+        world_start(&world);
+        move_some(50);
+        database_run(&world, file("a.db"), "CREATE TABLE ledger AS SELECT * FROM outbox; DELETE FROM outbox");
+        expect_stopped("gone");
+        cr_expect_eq(baton(&world, "adopt", "a"), 0, "%s", world.output);
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_IDLE));
+        database_run(&world, file("a.db"),
+                     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 80)"
+                     "INSERT INTO outbox(key, type, at, payload) SELECT 'n', 'n', 'n', i FROM n");
+        expect_stopped("numbers that were used");
+        world.outboxes[0].has_ledger = true;
+        check_final(&world); /* what was moved stands, nothing of the new rows does */
+}
+
 static void write_and_check(bool normal, const char *journal_mode) {
         struct writer_options options = {
                 .source = "a", .events = 4000, .normal = normal, .rolls_back = true, .leaves_gaps = true
