@@ -67,6 +67,8 @@ static int compare_with_journal(struct session *session, const struct checkpoint
                 return r;
         if (entry.checkpoint.position <= checkpoint->position)
                 return 0;
+        /* M14: what the other destinations of the source hold is not cleaned up on our account any more. */
+        session_durable_set(session->worker->segment, session->slot_index, checkpoint->position);
         return failure_set(
                 ret_failure, -ESTALE, FAILURE_BEHIND,
                 "destination %s holds session %s up to %" PRIu64 ", but the journal %s saw %" PRIu64

@@ -456,6 +456,36 @@ Test(destination, two_for_one_source_and_the_slower_one_holds_the_clean_up) {
         check_destination(&world, destination("file", "out"), "--final");
 }
 
+/* One that was set back needs again what it had: from then on it holds the clean-up there. */
+Test(destination, one_of_two_restored_from_a_backup_holds_the_clean_up) {
+        world_outbox_cleaned(&world, "a");
+        world_config(&world, "[baton]\nadopt-timeout = 5s\n"
+                             "[destination d]\nurl = sqlite:%D/d.db\n[destination e]\nurl = sqlite:%D/e.db\n"
+                             "[source a]\nurl = sqlite:%D/a.db?clean-up=delete\nto = d, e\n");
+        world_start(&world);
+        outbox_fill(&world, "a", 300);
+        wait_moved(&world, "a/d", "a");
+        wait_moved(&world, "a/e", "a");
+        database_run(&world, file("e.db"), "VACUUM INTO 'backup.db'");
+        cr_assert_eq(baton(&world, "scale", "d", "0"), 0, "%s", world.output);
+        WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == 0);
+        outbox_fill(&world, "a", 300);
+        wait_moved(&world, "a/e", "a");
+        cr_assert_eq(baton(&world, "scale", "e", "0"), 0, "%s", world.output);
+        WAIT_UNTIL(&world, live_workers(&world, "e", NULL, 0) == 0);
+        world_shell(&world, "rm -f e.db-wal e.db-shm && mv backup.db e.db");
+        cr_assert_eq(baton(&world, "scale", "e", "1"), 0, "%s", world.output);
+        WAIT_UNTIL(&world, session_is(&world, "a/e", SESSION_STOPPED));
+        cr_assert_eq(baton(&world, "scale", "d", "1"), 0, "%s", world.output);
+        wait_moved(&world, "a/d", "a");
+        outbox_fill(&world, "a", 10);
+        wait_moved(&world, "a/d", "a");
+        cr_expect_eq(baton(&world, "adopt", "a/e"), 0, "%s", world.output);
+        wait_moved(&world, "a/e", "a");
+        check_destination(&world, destination("sqlite", "d.db"), "--final");
+        check_destination(&world, destination("sqlite", "e.db"), "--final");
+}
+
 /* ---- verify: the product's own judge agrees with ours ------------------------------------------ */
 Test(destination, verify_agrees_and_finds_a_planted_difference) {
         world_outbox(&world, "a");
