@@ -240,6 +240,8 @@ Test(sqlite_source, impossible_position_stops) {
         bool more;
 
         must_fail(src->has_more(source, UINT64_MAX, &more, failure), -EBADMSG, FAILURE_STOP);
+        /* M5: the next numbers would be free ones below. */
+        must_fail(src->has_more(source, INT64_MAX, &more, failure), -EOVERFLOW, FAILURE_STOP);
         src->close(source);
 }
 

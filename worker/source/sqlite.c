@@ -184,6 +184,14 @@ static int source_has_more(struct source *source, uint64_t after, bool *ret_more
         r = bind_position(source, source->more, after, ret_failure);
         if (r < 0)
                 return r;
+        /* M5: without AUTOINCREMENT SQLite now takes free numbers at random, below it. */
+        if (after == INT64_MAX)
+                return failure_set(
+                        ret_failure, -EOVERFLOW, FAILURE_STOP,
+                        "%s: table %s holds seq %" PRId64
+                        ", the highest there is, and it is moved: no later event can have a higher one. "
+                        "Give the application a new table and the source a new name",
+                        source->path, source->table.table, INT64_MAX);
         code = sqlite3_step(source->more);
         (void) sqlite3_reset(source->more);
         if (code != SQLITE_ROW && code != SQLITE_DONE)
