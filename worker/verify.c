@@ -73,8 +73,10 @@ static int verify_anchor(struct session *session, struct failure *ret_failure) {
                 return refuse(session, ret_failure,
                               "the last moved row is gone (a backup was restored, or the table emptied)");
         if (r == -ENOENT) {
-                checkpoint->anchor = 0;
-                return verify_without_anchor(session, ret_failure);
+                r = verify_without_anchor(session, ret_failure);
+                if (r >= 0) /* not before: what is refused after all keeps its anchor */
+                        checkpoint->anchor = 0;
+                return r;
         }
         if (r < 0) {
                 *ret_failure = failure;

@@ -196,6 +196,34 @@ Test(source, an_emptied_outbox_that_starts_again_at_1_is_not_mistaken) {
         check_final(&world); /* what was moved stands, nothing of the new row does */
 }
 
+/* The claim that an adoption begins with is committed, also where the source is then refused: it must not
+ * take away what the source is known by. */
+Test(source, refused_in_spite_of_adoption_keeps_its_anchor) {
+        char anchor[64];
+
+        start_one();
+        move_some(50);
+        database_run(&world, file("a.db"), "VACUUM INTO 'backup.db'");
+        move_some(50);
+        (void) snprintf(anchor, sizeof(anchor), "%s",
+                        database_text(&world, file("d.db"), "SELECT anchor FROM baton_checkpoint"));
+        database_run(&world, file("a.db"), "VACUUM INTO 'right.db'");
+        database_restore(&world, file("a.db"), file("backup.db"));
+        expect_stopped("gone");
+        cr_expect_neq(baton(&world, "adopt", "a"), 0, "%s", world.output);
+        expect_stopped("numbers that were used");
+        cr_expect_str_eq(database_text(&world, file("d.db"), "SELECT anchor FROM baton_checkpoint"), anchor);
+        /* The refused one grows past what was moved, by numbers that were used. */
+        database_run(&world, file("a.db"),
+                     "INSERT INTO outbox(key, type, at, payload) SELECT 'n', 'n', 'n', seq FROM outbox"
+                     " UNION ALL SELECT 'n', 'n', 'n', seq FROM outbox");
+        WAIT_UNTIL(&world, strstr(session_reason(&world, "a"), "another content"));
+        cr_expect_eq(database_number(&world, file("d.db"), "SELECT count(*) FROM baton_events"), 100);
+        database_restore(&world, file("a.db"), file("right.db"));
+        move_some(50);
+        check_final(&world);
+}
+
 /* The same in one step, and past what was moved: nothing ends below the position then. */
 Test(source, an_emptied_outbox_that_begins_again_and_overtakes_is_not_mistaken) {
         world_outbox(&world, "a");
