@@ -74,6 +74,8 @@ static void session_forget(struct segment *segment, uint32_t slot_index) {
         atomic_store(&status->fault_deaths, 0);
         atomic_store(&status->unknown_deaths, 0);
         atomic_store(&status->suspect, 0);
+        atomic_store(&status->suspect_until, 0);
+        atomic_store(&status->source_sync_failed, 0);
         sequence_write(&status->sequence, (char *) status + begin, (const char *) &nothing + begin,
                        end - begin);
         atomic_store(&slot->death_note, DEATH_NONE);

@@ -213,6 +213,8 @@ Test(shm_slot, s5_configure_unwant_retire) {
         slot_assign(segment, 0, a.peer.ref, 0);
         (void) tell_take(&a, 0);
         session_durable_set(segment, 0, 4711);
+        atomic_store(&segment->statuses[0].source_sync_failed, 1);
+        atomic_store(&segment->statuses[0].suspect_until, 4711);
         slot_unwant(segment, 0);
         cr_assert_eq(slot_retire(segment, 0), -EBUSY, "owned");
         cr_assert_eq(tell_release(&a, 0, EPOCH_BASE + 1, 0).r, 0);
@@ -224,6 +226,8 @@ Test(shm_slot, s5_configure_unwant_retire) {
         cr_assert_eq(session_config_read(segment, 0, &read_back), 0);
         cr_assert_str_eq(read_back.session, "again");
         cr_assert_eq(session_durable_get(segment, 0, &position), -EAGAIN, "M14: not the old session's mark");
+        cr_assert_eq(atomic_load(&segment->statuses[0].source_sync_failed), 0, "M7: not its source's fault");
+        cr_assert_eq(atomic_load(&segment->statuses[0].suspect_until), 0, "M6: not its suspect");
         cr_assert_eq(slot_view_of(segment, 0).assigned_ref, 0);
         cr_assert_eq(slot_view_of(segment, 0).epoch, EPOCH_BASE + 1, "epochs only grow");
         cr_assert_eq(slot_reconfigure(segment, 1, &config), -ENOENT);
