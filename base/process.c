@@ -80,6 +80,10 @@ int process_open(pid_t pid, uint64_t start_ticks, int *ret_fd) {
         /* Now the process behind the descriptor cannot change any more, only end; if it has the
          * start time, it is the one. The other order would leave a moment for a reused pid. */
         r = process_start_ticks(pid, &ticks);
+        /* It is there, and /proc does not show it (hidepid, a program that may not be traced, no /proc at
+         * all): who it is cannot be told, and that is no proof of anybody's end (S3). */
+        if (r == -ESRCH && !process_has_ended(fd))
+                return -EACCES;
         if (r < 0)
                 return r;
         if (ticks != start_ticks)

@@ -12,7 +12,8 @@
 int process_start_ticks(pid_t pid, uint64_t *ret_start_ticks);
 
 /* Opens a pidfd for exactly this process (pid and start time, checked after the pidfd is open, so
- * that a reused pid is never taken). 0 and *ret_fd (caller closes, O_CLOEXEC); -ESRCH if it is gone. */
+ * that a reused pid is never taken). 0 and *ret_fd (caller closes, O_CLOEXEC); -ESRCH if it is gone;
+ * -EACCES if there is one and /proc does not show whether it is this one. */
 int process_open(pid_t pid, uint64_t start_ticks, int *ret_fd);
 
 /* True if the pidfd's process has ended (pidfd readable): proof of death (S3). Never blocks. */

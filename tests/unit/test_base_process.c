@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -91,6 +93,35 @@ Test(process, death_is_proven_by_the_pidfd_S3) {
         cr_assert_eq(waitpid(pid, NULL, 0), pid);
         cr_assert(process_has_ended(fd));
         cr_assert_eq(process_signal(fd, SIGKILL), -ESRCH);
+}
+
+/* In a root directory without /proc, as with hidepid and a program that may not be traced. */
+static int look_without_proc(pid_t pid, uint64_t ticks, const char *directory) {
+        int fd = -7;
+
+        if (chroot(directory) < 0 && (unshare(CLONE_NEWUSER) < 0 || chroot(directory) < 0))
+                return 77;
+        return process_open(pid, ticks, &fd) == -EACCES && fd == -7 ? 0 : 1;
+}
+
+Test(process, who_cannot_be_seen_is_not_dead_S3) {
+        char directory[] = "/tmp/baton-process.XXXXXX";
+        pid_t pid = start_child(), looker;
+        uint64_t ticks = 0;
+        int status = 0;
+
+        cr_assert_eq(process_start_ticks(pid, &ticks), 0);
+        cr_assert_not_null(mkdtemp(directory));
+        looker = fork();
+        if (looker == 0)
+                _exit(look_without_proc(pid, ticks, directory));
+        cr_assert_eq(waitpid(looker, &status, 0), looker);
+        cr_assert_eq(rmdir(directory), 0);
+        cr_assert_eq(kill(pid, SIGKILL), 0);
+        cr_assert_eq(waitpid(pid, NULL, 0), pid);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+                cr_skip_test("neither chroot nor a user namespace is granted");
+        cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "it lives: %d", status);
 }
 
 Test(process, memory_is_that_of_the_process) {
