@@ -38,6 +38,38 @@ static int proc_read(pid_t pid, const char *name, char *buffer, size_t buffer_by
         return 0;
 }
 
+/* /proc/PID/stat into the buffer, and where its second field ends. That is the command's name in brackets
+ * and may itself hold brackets and spaces: what follows the last one is field 3. */
+static int stat_read(pid_t pid, char *buffer, size_t buffer_bytes, const char **ret_name_end) {
+        const char *p;
+        int r;
+
+        r = proc_read(pid, "stat", buffer, buffer_bytes);
+        if (r < 0)
+                return r;
+        p = strrchr(buffer, ')');
+        if (!p)
+                return -EBADMSG;
+        *ret_name_end = p;
+        return 0;
+}
+
+int process_state(pid_t pid, char *ret_state) {
+        char buffer[1024], state;
+        const char *p;
+        int r;
+
+        assert(ret_state);
+
+        r = stat_read(pid, buffer, sizeof buffer, &p);
+        if (r < 0)
+                return r;
+        if (sscanf(p, ") %c", &state) != 1)
+                return -EBADMSG;
+        *ret_state = state;
+        return 0;
+}
+
 int process_start_ticks(pid_t pid, uint64_t *ret_start_ticks) {
         char buffer[1024];
         unsigned long long ticks;
@@ -46,14 +78,9 @@ int process_start_ticks(pid_t pid, uint64_t *ret_start_ticks) {
 
         assert(ret_start_ticks);
 
-        r = proc_read(pid, "stat", buffer, sizeof buffer);
+        r = stat_read(pid, buffer, sizeof buffer, &p);
         if (r < 0)
                 return r;
-        /* Field 2 is the command's name in brackets and may itself hold brackets and spaces: what
-         * follows the last one is field 3. */
-        p = strrchr(buffer, ')');
-        if (!p)
-                return -EBADMSG;
         for (int field = 2; field < 22; field++) {
                 p = strchr(p + 1, ' ');
                 if (!p)

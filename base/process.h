@@ -19,6 +19,10 @@ int process_open(pid_t pid, uint64_t start_ticks, int *ret_fd);
 /* True if the pidfd's process has ended (pidfd readable): proof of death (S3). Never blocks. */
 bool process_has_ended(int pid_fd);
 
+/* The scheduler's letter for the process' first thread (field 3 of /proc/PID/stat): 'R', 'S', 'D' …
+ * 0 and *ret_state; -ESRCH; other -errno. */
+int process_state(pid_t pid, char *ret_state);
+
 /* pidfd_send_signal(). 0, -ESRCH, -EPERM. */
 int process_signal(int pid_fd, int signal_number);
 

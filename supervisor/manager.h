@@ -41,7 +41,8 @@ struct process {
         bool drain_told;        /* drain_ref is written */
         uint32_t session_count; /* owned at the last look */
         uint64_t pong_seen, answered_usec;
-        uint64_t kill_usec; /* SIGKILL was sent; 0: no */
+        uint64_t disk_usec, disk_told_usec; /* ping.c: seen waiting for a disk last, told so; 0: never */
+        uint64_t kill_usec;                 /* SIGKILL was sent; 0: no */
 };
 
 struct pool {

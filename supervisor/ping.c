@@ -9,11 +9,14 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "shm/doorbell.h"
 #include "shm/lock.h"
 #include "supervisor/manager.h"
 
 #define PINGS_A_STALL 4
+/* S3 and a slow disk: so long a mover may wait for one, at least six stall-timeouts. */
+#define DISK_LEAST_USEC (60 * USEC_PER_SEC)
 
 static const char *const phase_names[PHASE_COUNT] = {
         [PHASE_STARTING] = "starting",     [PHASE_IDLE] = "idle",
@@ -24,6 +27,34 @@ static const char *const phase_names[PHASE_COUNT] = {
 
 static uint64_t interval_usec(const struct manager *manager) {
         return manager->config->stall_timeout_usec / PINGS_A_STALL;
+}
+
+/* ---- a mover that waits for a disk ------------------------------------------------------------------ */
+/* SIGKILL ends no uninterruptible wait: it acts when the disk has answered, and then the mover would answer
+ * too. All that the kill brings about is that the heir begins the same slow sync anew, to be killed in it
+ * like the one before, and nothing is moved. So whoever was seen in state D within the last stall-timeout
+ * is given a minute and more; after that it is killed all the same, for some such waits can be ended. */
+static bool waits_for_disk(struct process *process, uint64_t since_usec, uint64_t now_usec) {
+        uint64_t stall_usec = process->manager->config->stall_timeout_usec;
+        struct log_fields fields = { .worker_ref = process->ref, .pid = process->pid };
+        char state = '?', span[32];
+
+        if (process_state(process->pid, &state) >= 0 && state == 'D')
+                process->disk_usec = now_usec;
+        if (process->disk_usec == 0 || now_usec - process->disk_usec >= stall_usec ||
+            now_usec - since_usec >= MAX_OF(6 * stall_usec, DISK_LEAST_USEC))
+                return false;
+        if (now_usec - since_usec >= stall_usec &&
+            (process->disk_told_usec == 0 || now_usec - process->disk_told_usec >= DISK_LEAST_USEC)) {
+                process->disk_told_usec = now_usec;
+                clock_format_span(now_usec - since_usec, span, sizeof span);
+                log_line(LOG_WARNING, &fields,
+                         "destination %s: worker %u (pid %d) has waited for a disk or a file server for %s; "
+                         "killing it would not make that faster, so it is waited for",
+                         process->manager->pools[process->pool_index].name, worker_ref_index(process->ref),
+                         process->pid, span);
+        }
+        return true;
 }
 
 /* ---- answers ---------------------------------------------------------------------------------------- */
@@ -62,7 +93,8 @@ static void ping_process(struct process *process, uint64_t now_usec) {
         if (pong != process->pong_seen || pong == ping)
                 process->answered_usec = now_usec;
         process->pong_seen = pong;
-        if (now_usec - process->answered_usec >= manager->config->stall_timeout_usec) {
+        if (pong != ping && !waits_for_disk(process, process->answered_usec, now_usec) &&
+            now_usec - process->answered_usec >= manager->config->stall_timeout_usec) {
                 stalled(process, worker, now_usec - process->answered_usec);
                 return;
         }
@@ -90,6 +122,8 @@ static void check_holder(struct manager *manager, const char *lock_name, const _
         process = watch_find_ref(manager, holder);
         if (!process)
                 return; /* dead: the kernel has said so in the lock, or lock_is_lost() finds it */
+        if (waits_for_disk(process, since, now_usec))
+                return;
         clock_format_span(now_usec - since, span, sizeof span);
         (void) snprintf(reason, sizeof reason, "has held %s for %s", lock_name, span);
         watch_kill(process, reason);

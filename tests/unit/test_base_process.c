@@ -59,6 +59,21 @@ Test(process, start_time_is_the_same_each_time_and_survives_a_hostile_name) {
         cr_assert_eq(process_start_ticks(-1, &child), -ESRCH);
 }
 
+Test(process, a_stopped_process_is_seen_as_stopped) {
+        pid_t pid = start_child();
+        char state = '?';
+
+        cr_assert_eq(kill(pid, SIGSTOP), 0);
+        cr_assert_eq(waitpid(pid, NULL, WUNTRACED), pid);
+        cr_assert_eq(process_state(pid, &state), 0);
+        cr_assert_eq(state, 'T');
+        cr_assert_eq(kill(pid, SIGKILL), 0);
+        cr_assert_eq(waitpid(pid, NULL, 0), pid);
+        cr_assert_eq(process_state(pid, &state), -ESRCH);
+        cr_assert_eq(process_state(-1, &state), -ESRCH);
+        cr_assert_eq(state, 'T', "untouched on failure");
+}
+
 Test(process, a_reused_pid_is_never_taken_S6) {
         uint64_t ticks = 0;
         int fd = -7;

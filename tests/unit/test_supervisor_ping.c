@@ -63,6 +63,38 @@ Test(supervisor_ping, S3_who_sits_on_the_turn_is_killed) {
         supervisor_stop(manager);
 }
 
+/* It waits for a disk, with the turn: a sync that takes many stall-timeouts is no hang. */
+Test(supervisor_ping, S3_who_waits_for_a_disk_is_not_killed) {
+        struct manager *manager;
+        struct process *member;
+        uint64_t pings;
+        pid_t before;
+        char state = '?';
+
+        config_simple("stall-timeout = 200ms\n", 1, 1);
+        worker_does("holds-the-turn", true);
+        manager = supervisor_start();
+        until(manager,
+              members(manager) == 1 && atomic_load(&manager->segment->pools[0].turn_holder_ref) != 0);
+        worker_does("waits-for-disk", true);
+        member = some_member(manager);
+        before = member->pid;
+        until(manager, process_state(member->pid, &state) >= 0 && state == 'D');
+        pings = atomic_load(&manager->segment->workers[0].ping);
+        until(manager,
+              atomic_load(&manager->segment->workers[0].ping) >= pings + 16); /* four stall-timeouts */
+        cr_assert(member->pid == before && member->kill_usec == 0);
+        cr_assert_neq(member->disk_told_usec, 0);
+        /* … but not for ever: some of these waits can be ended. */
+        member->answered_usec -= 61 * USEC_PER_SEC;
+        ping_tick(manager, clock_usec());
+        cr_assert_neq(member->kill_usec, 0);
+        worker_does("waits-for-disk", false);
+        worker_does("holds-the-turn", false);
+        until(manager, is_balanced(manager, 1, 1));
+        supervisor_stop(manager);
+}
+
 Test(supervisor_ping, S3_a_supervisor_that_was_stopped_itself_kills_nobody) {
         struct manager *manager;
         struct process *member;

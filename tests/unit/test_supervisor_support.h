@@ -83,6 +83,21 @@ static inline void fake_hint(const char *runtime) {
         (void) close(fd);
 }
 
+/* In state D, as a thread is that waits for a disk, until the file is gone: the parent of a vfork() is. */
+static inline void fake_disk(const struct fake *fake) {
+        pid_t pid;
+
+        if (!fake_does(fake, "waits-for-disk"))
+                return;
+        pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork): the state is what it is for */
+        if (pid == 0) {
+                while (fake_does(fake, "waits-for-disk"))
+                        (void) usleep(10000);
+                _exit(0);
+        }
+        (void) waitpid(pid, NULL, 0);
+}
+
 static inline bool fake_turn(const struct fake *fake, struct layout_worker *self) {
         bool leaves = atomic_load(&self->drain_ref) == fake->ref ||
                       atomic_load(&fake->segment->header->stopping) != 0 ||
@@ -92,6 +107,7 @@ static inline bool fake_turn(const struct fake *fake, struct layout_worker *self
         if (!fake_does(fake, "silent"))
                 atomic_store(&self->pong, atomic_load(&self->ping));
         (void) takeover_run(fake->segment, fake->pool_index, fake->ref, NULL);
+        fake_disk(fake);
         for (uint32_t i = 0; i < atomic_load(&fake->segment->header->slot_used); i++)
                 fake_slot(fake, i, leaves);
         return leaves;
