@@ -168,7 +168,7 @@ enum worker_phase {
         PHASE_IDLE,
         PHASE_READING,
         PHASE_WRITING,
-        PHASE_COMMITTING,
+        PHASE_COMMITTING, /* or syncing a source before it (M11): no event is in hand */
         PHASE_WAITING,
         PHASE_DRAINING,
         PHASE_COUNT

@@ -210,10 +210,14 @@ static struct death look_death_note(const struct look *look, uint32_t slot_index
             life_word_state(life) != LIFE_DEAD ||
             atomic_load_explicit(&worker->note_slot, memory_order_acquire) != slot_index)
                 return death;
-        death.note = atomic_load_explicit(&worker->note_is_exact, memory_order_relaxed) != 0 ? DEATH_ON_EVENT
-                                                                                             : DEATH_IN_BATCH;
         signal_number = atomic_load_explicit(&worker->fault_signal, memory_order_relaxed);
         death.signal = is_fault_signal(signal_number) ? signal_number : 0;
+        /* Killed in a sync or a commit, by whomever: the event had been put down, it is not its doing. */
+        if (death.signal == 0 &&
+            atomic_load_explicit(&worker->phase, memory_order_relaxed) == PHASE_COMMITTING)
+                return (struct death){ .note = DEATH_NONE };
+        death.note = atomic_load_explicit(&worker->note_is_exact, memory_order_relaxed) != 0 ? DEATH_ON_EVENT
+                                                                                             : DEATH_IN_BATCH;
         death.position = atomic_load_explicit(&worker->note_position, memory_order_relaxed);
         return death;
 }

@@ -123,6 +123,29 @@ static int put_all(struct session *session, const struct batch_limits *limits, s
         return 0;
 }
 
+/* M11: what we read must not be lost by the source after the destination has it. The phase tells a taker
+ * that no event is in hand: a slow disk, and who is killed on it, are no event's doing (M6). */
+static int sync_source(struct session *session, int (*sync)(struct session *session, struct failure *failure),
+                       struct failure *ret_failure) {
+        struct worker *worker = session->worker;
+        int r;
+
+        worker_count(&worker_record(worker)->sync_count, 1);
+        worker_phase(worker, PHASE_COMMITTING);
+        r = sync(session, ret_failure);
+        worker_phase(worker, PHASE_WRITING);
+        session->blames_source = r < 0;
+        return r;
+}
+
+static int sync_by_reader(struct session *session, struct failure *ret_failure) {
+        return session->entry->ops->sync(session->source, ret_failure);
+}
+
+static int sync_by_attachment(struct session *session, struct failure *ret_failure) {
+        return session->worker->destination_ops->fused_sync(session->target, ret_failure);
+}
+
 static int move_rows(struct session *session, const struct batch_limits *limits,
                      struct failure *ret_failure) {
         struct worker *worker = session->worker;
@@ -140,13 +163,8 @@ static int move_rows(struct session *session, const struct batch_limits *limits,
         r = put_all(session, limits, ret_failure);
         if (r < 0)
                 return r;
-        /* M11: what we read must not be lost by the source after the destination has it. */
-        session->blames_source = true;
-        worker_count(&worker_record(worker)->sync_count, 1);
-        r = session->entry->ops->sync(session->source, ret_failure);
-        session->blames_source = r < 0;
         session->status.path = 1;
-        return r;
+        return sync_source(session, sync_by_reader, ret_failure);
 }
 
 static int move_fused(struct session *session, const struct batch_limits *limits,
@@ -162,12 +180,9 @@ static int move_fused(struct session *session, const struct batch_limits *limits
                 return r;
         if (moved.event_count == 0)
                 return 0;
-        worker_count(&worker_record(session->worker)->sync_count, 1);
-        r = ops->fused_sync(session->target, ret_failure);
-        if (r < 0) {
-                session->blames_source = true;
+        r = sync_source(session, sync_by_attachment, ret_failure);
+        if (r < 0)
                 return r;
-        }
         assert(moved.last_position > checkpoint->position);
         checkpoint->position = moved.last_position;
         checkpoint->anchor = moved.last_digest;
@@ -223,12 +238,10 @@ int move_tail(struct session *session, struct failure *ret_failure) {
                         adopted_count++;
                 }
         }
-        /* M11 for what is adopted: the source may still lose it. */
-        r = session->entry->ops->sync(session->source, ret_failure);
-        if (r < 0) {
-                session->blames_source = true;
+        r = sync_source(session, sync_by_reader,
+                        ret_failure); /* what is adopted, the source may still lose */
+        if (r < 0)
                 return r;
-        }
         r = worker->destination_ops->tail_cut(session->target, &cut_bytes, ret_failure);
         if (r < 0)
                 return r;

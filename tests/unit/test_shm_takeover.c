@@ -483,6 +483,31 @@ Test(shm_takeover, m6_a_death_note_is_copied_before_the_entry_is_free) {
         cr_assert_eq(atomic_load(&segment->slots[1].death_position), 77, "an unread note stays");
 }
 
+static struct layout_slot *note_of_a_death(enum worker_phase phase, uint32_t fault_signal) {
+        struct segment *segment = test_segment(8, 16);
+        struct peer victim = peer_start(segment, 0, false);
+        struct layout_worker *record = segment->workers + worker_ref_index(victim.ref);
+
+        sessions_configure(segment, 0, 0, 1);
+        (void) look(segment, 0);
+        atomic_store(&record->note_position, 77);
+        atomic_store(&record->note_is_exact, 1);
+        atomic_store(&record->note_slot, 0);
+        atomic_store(&record->phase, phase);
+        atomic_store(&record->fault_signal, fault_signal);
+        peer_kill(victim);
+        (void) look(segment, 0);
+        return &segment->slots[0];
+}
+
+/* M6: three kills on an event alone stop its session; in a sync or a commit no event is in hand. */
+Test(shm_takeover, m6_a_kill_in_a_commit_is_no_events_doing) {
+        cr_assert_eq(atomic_load(&note_of_a_death(PHASE_WRITING, 0)->death_note), DEATH_ON_EVENT);
+        cr_assert_eq(atomic_load(&note_of_a_death(PHASE_COMMITTING, 0)->death_note), DEATH_NONE);
+        cr_assert_eq(atomic_load(&note_of_a_death(PHASE_COMMITTING, SIGSEGV)->death_note), DEATH_ON_EVENT,
+                     "a fault there may be what the event holds");
+}
+
 Test(shm_takeover, the_pool_records_its_takeovers) {
         struct segment *segment = test_segment(8, 16);
         struct peer victim = peer_start(segment, 0, false), heir;
