@@ -21,13 +21,11 @@ static struct roster_entry *entry_of(struct worker *worker, uint32_t slot_index)
         return entry;
 }
 
-static void session_begin(struct worker *worker, uint32_t slot_index, uint64_t epoch) {
-        struct roster_entry *entry;
+/* Takes the entry. */
+static void session_begin_with(struct worker *worker, uint32_t slot_index, uint64_t epoch,
+                               struct roster_entry *entry) {
         struct session *session;
 
-        entry = entry_of(worker, slot_index);
-        if (!entry)
-                return; /* owned, not run yet: the sweep comes back */
         if (session_new(worker, slot_index, epoch, entry, &session) < 0) {
                 roster_entry_free(entry);
                 return;
@@ -37,6 +35,13 @@ static void session_begin(struct worker *worker, uint32_t slot_index, uint64_t e
                 return;
         }
         session_set_ready(session);
+}
+
+static void session_begin(struct worker *worker, uint32_t slot_index, uint64_t epoch) {
+        struct roster_entry *entry = entry_of(worker, slot_index);
+
+        if (entry) /* else owned, not run yet: the sweep comes back */
+                session_begin_with(worker, slot_index, epoch, entry);
 }
 
 /* Where the slot should go, or 0 to stay: a different worker that lives. */
@@ -69,14 +74,18 @@ static void obey_adopt(struct session *session, const struct slot_view *view) {
 }
 
 /* The supervisor wrote another configuration: the slot stays ours, the session begins anew. What an
- * operator accepted of the old one is not accepted of the new. */
+ * operator accepted of the old one is not accepted of the new. Where the new one cannot be read, its writer
+ * is at it or died in it, and the old one stands: no event waits for a supervisor (P1). */
 static void session_renew(struct session *session) {
+        struct roster_entry *entry = entry_of(session->worker, session->slot_index);
         struct worker *worker = session->worker;
         uint64_t epoch = session->epoch, adopt_done = session->adopt_done;
         uint32_t slot_index = session->slot_index;
 
+        if (!entry)
+                return;
         session_free(session);
-        session_begin(worker, slot_index, epoch);
+        session_begin_with(worker, slot_index, epoch, entry);
         if (worker->by_slot[slot_index])
                 worker->by_slot[slot_index]->adopt_done = adopt_done;
 }

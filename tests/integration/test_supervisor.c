@@ -2,12 +2,14 @@
 /* The supervisor dies, is doubled, is told to stop or to reload: no event is lost and none waits for it
  * (P1, S3, S11, M10). Each test that moves events ends with the checker. */
 #include <ftw.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "shm/doorbell.h"
 #include "tests/integration/lib/outbox.h"
 #include "tests/integration/lib/test.h"
 
@@ -91,6 +93,35 @@ Test(supervisor, killed_and_then_a_worker_too_the_survivor_takes_over) {
         wait_workers(2);
         cr_expect(process_is_alive(survivor));
         writer_wait(&world, a);
+        finish();
+}
+
+/* It dies while it writes a session's configuration anew: the old one stands. The harness maps read-only, so
+ * the half-written word is made through a mapping of its own. */
+Test(supervisor, killed_while_it_writes_a_configuration) {
+        struct segment *segment = NULL;
+        uint32_t slot;
+        uint64_t owner_ref;
+
+        world_outbox(&world, "a");
+        world_config(&world, "[destination d]\nurl = sqlite:%D/d.db\nworkers = 1\n"
+                             "[source a]\nurl = sqlite:%D/a.db\nto = d\n");
+        world_start(&world);
+        wait_workers(1);
+        outbox_fill(&world, "a", 100);
+        wait_all_moved(&world);
+        slot = session_slot(&world, "a");
+        world_kill_batond(&world);
+        cr_assert_eq(segment_open(world.runtime, true, &segment, NULL), 0);
+        owner_ref = atomic_load(&segment->slots[slot].owner_ref);
+        (void) atomic_fetch_or(&segment->configs[slot].sequence, 1);
+        inbox_put(segment, owner_ref, slot);
+        doorbell_ring(segment, owner_ref);
+        outbox_fill(&world, "a", 200);
+        WAIT_UNTIL(&world, __atomic_load_n(&segment->statuses[slot].position, __ATOMIC_ACQUIRE) >= 200);
+        segment_close(segment);
+        world_start(&world); /* writes it whole */
+        outbox_fill(&world, "a", 300);
         finish();
 }
 
