@@ -13,6 +13,7 @@
 #define RECHECK_FIRST_USEC 100u
 #define RECHECK_LAST_USEC (50 * USEC_PER_MSEC)
 #define QUIET_USEC (1 * USEC_PER_SEC)
+#define FRESH_USEC (2 * USEC_PER_SEC) /* of a file's modification: longer than most syncs */
 #define SWEEP_USEC (20 * USEC_PER_SEC)
 /* How long after news a stopped session compares its source again. */
 #define SECOND_LOOK_USEC (300 * USEC_PER_MSEC)
@@ -43,6 +44,15 @@ void news_from_source(struct session *session, void *context) {
                 retry_clear(&session->retry); /* it was the source that was missing: look now */
         if (session->retry.at_usec == 0)
                 session_set_ready(session);
+}
+
+/* A writer is heard before it is visible (M9), so a commit whose sync was on its way when the watch was set
+ * was heard by nobody, and the look that follows may come too early: then it would wait for the sweep. */
+void news_before_watch(struct session *session) {
+        if (!wake_is_fresh(&session->watches.paths, FRESH_USEC))
+                return; /* a thousand quiet sources that are taken over are not looked at for a second each */
+        session->news_usec = clock_usec();
+        session->is_rechecked = true;
 }
 
 /* The file changed and nothing came of it: a checkpoint of the application, or a backup copied over it,

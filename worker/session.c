@@ -90,6 +90,7 @@ void session_watch(struct session *session) {
         wake_remove(&session->worker->wake, session);
         wake_add(&session->worker->wake, session, &paths, &complete);
         session->is_watched = complete; /* else the sweep tries again */
+        news_before_watch(session);
 }
 
 void session_watch_again(struct session *session) {

@@ -140,6 +140,8 @@ void report_lag(struct session *session, uint64_t now_usec);
 
 /* news.c: does the source have something? Wakes, rechecks, safety polls. */
 void news_from_source(struct session *session, void *context);
+/* The watch is new: what was written just before it may become visible just after the next look. */
+void news_before_watch(struct session *session);
 /* True if a batch should be tried now; sets the next recheck otherwise. */
 bool news_check(struct session *session, struct failure *ret_failure);
 void news_sweep(struct worker *worker, uint64_t now_usec);

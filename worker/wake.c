@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "worker/session.h"
 
@@ -206,6 +207,23 @@ uint64_t wake_fingerprint_of(const struct source_watch *paths, size_t file) {
         sum = mix(file + 1, (uint64_t) st.st_ino);
         sum = mix(sum, (uint64_t) st.st_size);
         return mix(sum, (uint64_t) st.st_mtim.tv_sec * 1000000000ULL + (uint64_t) st.st_mtim.tv_nsec);
+}
+
+bool wake_is_fresh(const struct source_watch *paths, uint64_t span_usec) {
+        uint64_t now_usec = clock_realtime_usec();
+
+        for (size_t i = 0; i < SOURCE_WATCH_FILES; i++) {
+                char path[sizeof(paths->directory) + sizeof(paths->file_names[0]) + 1];
+                struct stat st;
+
+                if (!paths->file_names[i][0])
+                        continue;
+                path_of(paths, i, path, sizeof(path));
+                if (stat(path, &st) == 0 && st.st_mtim.tv_sec >= 0 &&
+                    (uint64_t) st.st_mtim.tv_sec * USEC_PER_SEC + span_usec >= now_usec)
+                        return true;
+        }
+        return false;
 }
 
 uint64_t wake_fingerprint(const struct source_watch *paths) {

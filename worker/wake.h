@@ -49,3 +49,5 @@ void wake_read(struct wake *wake, struct session *all, void (*fn)(struct session
 uint64_t wake_fingerprint(const struct source_watch *paths);
 /* The same of one of the files; the first is the source's own. */
 uint64_t wake_fingerprint_of(const struct source_watch *paths, size_t file);
+/* True if one of the files was written within the span, by its time of modification. */
+bool wake_is_fresh(const struct source_watch *paths, uint64_t span_usec);

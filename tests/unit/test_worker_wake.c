@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "worker/session.h"
@@ -122,6 +124,28 @@ Test(wake, one_session_leaving_does_not_deafen_the_other) {
         read_news();
         cr_assert_eq(news_one, 0);
         cr_assert_geq(news_two, 1);
+}
+
+/* The look after it may come before the commit is visible, and no second event will tell. */
+Test(wake, M9_what_was_written_just_before_the_watch_is_looked_for_again) {
+        const struct timespec old[2] = { { .tv_sec = 1000000 }, { .tv_sec = 1000000 } };
+        struct worker worker = { .wake.inotify_fd = inotify_init1(IN_CLOEXEC) };
+        struct session session = { .worker = &worker, .watches.paths = paths() };
+        char path[256];
+
+        session_watch(&session);
+        cr_assert(session.is_watched);
+        cr_assert(session.is_rechecked);
+        cr_assert_gt(session.news_usec, 0);
+        wake_remove(&worker.wake, &session);
+
+        (void) snprintf(path, sizeof(path), "%s/a.db", directory);
+        cr_assert_eq(utimensat(AT_FDCWD, path, old, 0), 0);
+        session = (struct session){ .worker = &worker, .watches.paths = paths() };
+        session_watch(&session);
+        cr_assert_not(session.is_rechecked, "a quiet one is not");
+        wake_remove(&worker.wake, &session);
+        wake_done(&worker.wake);
 }
 
 Test(wake, the_fingerprint_changes_with_content_and_file) {
