@@ -234,6 +234,27 @@ Test(shm_slot, s5_configure_unwant_retire) {
         cr_assert_eq(slot_reconfigure(segment, 0, &config), 0);
 }
 
+/* M6, M7: what was known of the session before is no word about the one that has its slot now. */
+Test(shm_slot, s5_a_new_session_inherits_no_fault) {
+        struct segment *segment = test_segment(8, 16);
+        struct layout_status *status = &segment->statuses[0];
+        struct layout_config config = { .sibling_slot = 0, .session = "new", .source = "new" };
+
+        atomic_store(&status->fault_position, 42);
+        atomic_store(&status->fault_deaths, 2);
+        atomic_store(&status->unknown_deaths, 2);
+        atomic_store(&status->suspect, 1);
+        atomic_store(&status->suspect_until, 1042);
+        atomic_store(&status->source_sync_failed, 1);
+        cr_assert_eq(slot_configure(segment, 0, 0, &config), 0);
+        cr_assert_eq(atomic_load(&status->fault_position), 0);
+        cr_assert_eq(atomic_load(&status->fault_deaths), 0);
+        cr_assert_eq(atomic_load(&status->unknown_deaths), 0);
+        cr_assert_eq(atomic_load(&status->suspect), 0);
+        cr_assert_eq(atomic_load(&status->suspect_until), 0);
+        cr_assert_eq(atomic_load(&status->source_sync_failed), 0);
+}
+
 /* An unwanted slot whose owner dies becomes an orphan, so that it can be retired. */
 Test(shm_slot, s5_unwanted_and_bereaved) {
         struct segment *segment = test_segment(8, 16);
