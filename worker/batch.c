@@ -347,6 +347,7 @@ bool batch_committed(struct session *session) {
         fault_passed(session);
         CRASH_POINT("worker.K5");
         if (session->held) {
+                session->blames_source = true; /* its return ends the wait (M9) */
                 wait_or_stop(session, &session->failure);
                 return false;
         }
