@@ -352,7 +352,8 @@ bool batch_committed(struct session *session) {
                 return false;
         }
         retry_clear(&session->retry);
-        if (session->counts_moved)
+        if (session->counts_moved ||
+            session->status.phase == SESSION_STOPPED) /* adopted: nothing stops it now */
                 report_moving(session);
         else if (session->status.phase == SESSION_STOPPED)
                 report_resumed(session);
