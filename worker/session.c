@@ -99,8 +99,10 @@ void session_watch_again(struct session *session) {
         if (!session->entry->scheme)
                 return;
         watch_paths(session);
-        if (memcmp(&before, &session->watches.paths, sizeof(before)) != 0) {
-                session->is_watched = false; /* a link on the way leads elsewhere now */
+        /* A link on the way leads elsewhere now, or a directory gave way to another of its name. */
+        if (memcmp(&before, &session->watches.paths, sizeof(before)) != 0 ||
+            wake_directory_id(&session->watches.paths) != session->watches.directory_id) {
+                session->is_watched = false;
                 session_set_ready(session);
         }
         session_watch(session);

@@ -94,6 +94,7 @@ void wake_add(struct wake *wake, struct session *session, const struct source_wa
         int wd;
 
         session->watches.paths = *paths;
+        session->watches.directory_id = wake_directory_id(paths);
         for (size_t i = 0; i < WAKE_WATCH_COUNT; i++)
                 session->watches.links[i].watch_descriptor = -1;
 
@@ -236,4 +237,12 @@ uint64_t wake_fingerprint(const struct source_watch *paths) {
                         sum = mix(sum, one);
         }
         return sum;
+}
+
+uint64_t wake_directory_id(const struct source_watch *paths) {
+        struct stat st;
+
+        if (stat(paths->directory, &st) < 0)
+                return 0;
+        return mix(mix(1, (uint64_t) st.st_dev), (uint64_t) st.st_ino);
 }

@@ -23,6 +23,7 @@ struct wake_link {            /* one watch of one session; several sessions may 
 
 struct wake_watches {
         struct source_watch paths;
+        uint64_t directory_id;                    /* of the directory that is watched, not of its name */
         struct wake_link links[WAKE_WATCH_COUNT]; /* [0]: the directory */
 };
 
@@ -51,3 +52,5 @@ uint64_t wake_fingerprint(const struct source_watch *paths);
 uint64_t wake_fingerprint_of(const struct source_watch *paths, size_t file);
 /* True if one of the files was written within the span, by its time of modification. */
 bool wake_is_fresh(const struct source_watch *paths, uint64_t span_usec);
+/* Which directory the path leads to now; 0: to none. */
+uint64_t wake_directory_id(const struct source_watch *paths);
