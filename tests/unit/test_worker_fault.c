@@ -127,6 +127,34 @@ Test(fault, M6_passed_is_forgotten) {
         cr_assert_not(session.suspect, "the words in the segment are clean too");
 }
 
+/* Where in the batch it was is not known: suspicion lasts to the batch's end, however small the pieces that
+ * are moved meanwhile (the first of an owner has 64 rows). */
+Test(fault, M6_suspicion_lasts_for_the_whole_batch) {
+        struct bench *bench = bench_new();
+        struct session session;
+
+        bench->worker.settings.batch_rows = 1000;
+        death(bench, DEATH_IN_BATCH, SIGSEGV, 40);
+        session = learn(bench);
+        for (uint64_t position = 40; position < 1040; position += 64) {
+                session.checkpoint.position = position;
+                fault_passed(&session);
+                cr_assert(session.suspect, "forgotten at %lu", (unsigned long) position);
+        }
+        /* The next owner knows it too, also after a SIGKILL inside it, which alone means nothing … */
+        death(bench, DEATH_IN_BATCH, 0, 500);
+        session = learn(bench);
+        cr_assert(session.suspect);
+        session.checkpoint.position = 1499;
+        fault_passed(&session);
+        cr_assert(session.suspect);
+        session.checkpoint.position = 1500; /* … and behind the batch it is over. */
+        fault_passed(&session);
+        cr_assert_not(session.suspect);
+        session = learn(bench);
+        cr_assert_not(session.suspect);
+}
+
 Test(fault, W5_counts_from_the_segment_are_bounded) {
         struct bench *bench = bench_new();
         struct session session;
