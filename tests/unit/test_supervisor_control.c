@@ -141,6 +141,63 @@ static int raw_connect(void) {
         return fd;
 }
 
+/* ---- who may ------------------------------------------------------------------------------------------- */
+#define FOREIGN_ID 65534
+
+/* From the runtime directory, so that the ways to it need not be open: 0 and closed by the other end,
+ * 1 connected and kept, or 2 refused by the socket's mode. */
+static int connect_as_foreigner(void) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET_NAME };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        char byte;
+
+        if (chdir(place.runtime) < 0 || setgid(FOREIGN_ID) < 0 || setuid(FOREIGN_ID) < 0)
+                return 3;
+        if (connect(fd, (struct sockaddr *) &address, sizeof address) < 0)
+                return errno == EACCES ? 2 : 4;
+        return recv(fd, &byte, 1, 0) <= 0 ? 0 : 1;
+}
+
+static int foreigner(struct manager *manager) {
+        pid_t pid = fork();
+        int status = -1;
+
+        cr_assert_geq(pid, 0);
+        if (pid == 0) {
+                (void) alarm(PATIENCE_USEC / USEC_PER_SEC / 2); /* kept open: it waits in vain */
+                _exit(connect_as_foreigner());
+        }
+        until(manager, waitpid(pid, &status, WNOHANG) == pid);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+Test(supervisor_control, another_user_is_refused_by_mode_and_by_the_kernels_word) {
+        struct manager *manager;
+        struct answer answer;
+        char path[600];
+        sd_bus *bus;
+
+        if (geteuid() != 0)
+                cr_skip("needs root, to be another user");
+        config_simple("", 0, 1);
+        manager = supervisor_start();
+        log_listen();
+        cr_assert_eq(chmod(place.runtime, 0711), 0);
+        cr_assert_eq(foreigner(manager), 2, "the socket is 0600");
+        cr_assert_eq(log_said("may not control Baton"), 0);
+        /* Even where somebody has opened the way: SO_PEERCRED. */
+        (void) snprintf(path, sizeof path, "%s/" CONTROL_SOCKET_NAME, place.runtime);
+        cr_assert_eq(chmod(path, 0666), 0);
+        cr_assert_eq(foreigner(manager), 0);
+        cr_assert_eq(log_said("of user 65534 may not control Baton: refused"), 1);
+        bus = client();
+        answer = call(manager, bus, CONTROL_METHOD_PING, "", NULL);
+        cr_assert_eq(answer.pid, (uint32_t) getpid(), "and its own user is served");
+        sd_bus_flush_close_unref(bus);
+        supervisor_stop(manager);
+}
+
+/* ---- how many ------------------------------------------------------------------------------------------ */
 static bool is_closed(int fd) {
         char byte;
 
@@ -214,34 +271,75 @@ Test(supervisor_control, S12_a_flood_of_hints_costs_a_look_in_20_ms) {
         supervisor_stop(manager);
 }
 
-Test(supervisor_control, without_systemd_and_with_it) {
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
-        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        char text[256] = "", path[600];
-        struct manager *manager;
-        bool ready = false;
-        ssize_t bytes;
+/* ---- systemd ------------------------------------------------------------------------------------------- */
+struct notices {
+        int fd;
+        unsigned ready, watchdog, stopping;
+        char status[256]; /* the last one */
+};
 
+static void notices_open(struct notices *notices) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        char path[600];
+
+        *notices = (struct notices){ .fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) };
         (void) mkdir(place.state, 0750);
         (void) snprintf(path, sizeof path, "%s/sd", place.state);
         (void) snprintf(address.sun_path, sizeof address.sun_path, "%.100s", path);
-        cr_assert_eq(bind(fd, (struct sockaddr *) &address, sizeof address), 0);
+        cr_assert_eq(bind(notices->fd, (struct sockaddr *) &address, sizeof address), 0);
         (void) setenv("NOTIFY_SOCKET", path, 1);
+}
+
+static void notices_read(struct notices *notices) {
+        char text[256];
+        ssize_t bytes;
+
+        while ((bytes = recv(notices->fd, text, sizeof text - 1, 0)) > 0) {
+                text[bytes] = '\0';
+                notices->ready += strcmp(text, "READY=1") == 0;
+                notices->watchdog += strcmp(text, "WATCHDOG=1") == 0;
+                notices->stopping += strcmp(text, "STOPPING=1") == 0;
+                if (strncmp(text, "STATUS=", 7) == 0)
+                        (void) snprintf(notices->status, sizeof notices->status, "%s", text);
+        }
+}
+
+Test(supervisor_control, systemd_is_told_ready_status_and_stopping) {
+        struct notices notices;
+        struct manager *manager;
+
+        notices_open(&notices);
         config_simple("", 1, 2);
         worker_does("stops", true); /* a stated reason is as good as an owner at work */
         manager = supervisor_start();
-        until(manager, ({
-                      while ((bytes = recv(fd, text, sizeof text - 1, 0)) > 0) {
-                              text[bytes] = '\0';
-                              ready |= strcmp(text, "READY=1") == 0;
-                      }
-                      ready && manager->phase_count[SESSION_STOPPED] == 2;
-              }));
+        notices_read(&notices);
+        cr_assert_eq(notices.ready, 0, "nobody owns anything yet");
+        until(manager, (notices_read(&notices), strstr(notices.status, "stopped 2") != NULL));
+        cr_assert_str_eq(notices.status, "STATUS=sessions 2: idle 0, moving 0, waiting 0, stopped 2, without "
+                                         "owner 0; workers 1");
+        cr_assert_eq(notices.ready, 1, "once");
+        worker_does("stops", false);
+        until(manager, (notices_read(&notices), strstr(notices.status, "idle 2") != NULL));
+        cr_assert_eq(notices.watchdog, 0, "nobody asked for it");
         supervisor_stop(manager);
-        for (ready = false; (bytes = recv(fd, text, sizeof text - 1, 0)) > 0;) {
-                text[bytes] = '\0';
-                ready |= strcmp(text, "STOPPING=1") == 0;
-        }
-        cr_assert(ready, "STOPPING=1 was said");
-        (void) close(fd);
+        notices_read(&notices);
+        cr_assert_eq(notices.ready, 1);
+        cr_assert_eq(notices.stopping, 1);
+        (void) close(notices.fd);
+}
+
+Test(supervisor_control, systemds_watchdog_is_fed) {
+        struct notices notices;
+        struct manager *manager;
+        char pid[16];
+
+        notices_open(&notices);
+        (void) snprintf(pid, sizeof pid, "%d", getpid());
+        (void) setenv("WATCHDOG_PID", pid, 1);
+        (void) setenv("WATCHDOG_USEC", "400000", 1);
+        config_simple("", 1, 2);
+        manager = supervisor_start();
+        until(manager, (notices_read(&notices), notices.watchdog >= 3)); /* the first comes with the start */
+        supervisor_stop(manager);
+        (void) close(notices.fd);
 }

@@ -47,6 +47,58 @@ Test(supervisor_ping, S3_a_stopped_process_is_killed_too) {
         supervisor_stop(manager);
 }
 
+/* A process in an uninterruptible wait cannot be had for a test: the news of its end is held back instead,
+ * which is all that the supervisor knows of it. */
+Test(supervisor_ping, S3_a_victim_that_survives_sigkill_by_a_second_is_reported) {
+        struct process *victim;
+        struct manager *manager;
+        pid_t pid;
+
+        config_simple("", 1, 1);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 1, 1));
+        log_listen();
+        victim = some_member(manager);
+        pid = victim->pid;
+        cr_assert_geq(sd_event_source_set_enabled(victim->source, SD_EVENT_OFF), 0);
+        watch_kill(victim, "is in the way of a test");
+        cr_assert_eq(log_said("it is killed"), 1);
+        cr_assert_eq(set_for_usec(manager, victim->kill_source), 1 * USEC_PER_SEC);
+        turn_for(manager, 50 * USEC_PER_MSEC);
+        cr_assert_eq(log_said("survives SIGKILL"), 0, "not before its second is over");
+        elapse(victim->kill_source);
+        until(manager, log_said("survives SIGKILL") == 1);
+        cr_assert_eq(log_said("events: worker 0"), 2, "both lines say whom they are about");
+        cr_assert_eq(victim->pid, pid, "its record stays: only its end is a proof");
+        cr_assert_not(watch_is_eligible(manager, victim), "it gets nothing more");
+        cr_assert_geq(sd_event_source_set_enabled(victim->source, SD_EVENT_ON), 0);
+        until(manager, is_balanced(manager, 1, 1) && some_member(manager)->pid != pid);
+        cr_assert_eq(log_said("survives SIGKILL"), 1);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_ping, S3_a_victim_that_dies_is_not_said_to_survive) {
+        struct process *victim;
+        struct manager *manager;
+        sd_event_source *timer;
+        pid_t pid;
+
+        config_simple("", 1, 1);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 1, 1));
+        log_listen();
+        victim = some_member(manager);
+        pid = victim->pid;
+        watch_kill(victim, "is in the way of a test");
+        timer = sd_event_source_ref(victim->kill_source);
+        until(manager, is_balanced(manager, 1, 1) && some_member(manager)->pid != pid);
+        cr_assert_eq(sd_event_source_get_enabled(timer, NULL), 0, "its timer went with it");
+        sd_event_source_unref(timer);
+        cr_assert_eq(log_said("was killed by SIGKILL"), 1);
+        cr_assert_eq(log_said("survives"), 0);
+        supervisor_stop(manager);
+}
+
 Test(supervisor_ping, S3_who_sits_on_the_turn_is_killed) {
         struct manager *manager;
         uint64_t holder;

@@ -99,10 +99,10 @@ static inline void fake_disk(const struct fake *fake) {
 }
 
 static inline bool fake_turn(const struct fake *fake, struct layout_worker *self) {
-        bool leaves = atomic_load(&self->drain_ref) == fake->ref ||
-                      atomic_load(&fake->segment->header->stopping) != 0 ||
-                      atomic_load(&fake->segment->header->condemned) != 0 ||
-                      access(fake->state, F_OK) < 0; /* the test is over */
+        bool told = atomic_load(&self->drain_ref) == fake->ref ||
+                    atomic_load(&fake->segment->header->stopping) != 0 ||
+                    atomic_load(&fake->segment->header->condemned) != 0;
+        bool leaves = (told && !fake_does(fake, "stays")) || access(fake->state, F_OK) < 0; /* test over */
 
         if (!fake_does(fake, "silent"))
                 atomic_store(&self->pong, atomic_load(&self->ping));
@@ -289,6 +289,45 @@ static inline void supervisor_kill(pid_t pid) {
 
         cr_assert_eq(kill(pid, SIGKILL), 0);
         cr_assert_eq(waitpid(pid, &status, 0), pid);
+}
+
+/* ---- what is said ------------------------------------------------------------------------------------------- */
+static FILE *said_file;
+
+/* From here on log lines go into a file of the test's own. */
+static inline void log_listen(void) {
+        (void) unsetenv("JOURNAL_STREAM");
+        said_file = tmpfile();
+        cr_assert_not_null(said_file);
+        cr_assert_geq(dup2(fileno(said_file), STDERR_FILENO), 0);
+        log_init("batond");
+        log_level(LOG_INFO);
+}
+
+/* How many lines hold the words. */
+static inline unsigned log_said(const char *words) {
+        char line[2048];
+        unsigned count = 0;
+
+        rewind(said_file);
+        while (fgets(line, sizeof line, said_file))
+                count += strstr(line, words) != NULL;
+        return count;
+}
+
+/* How long a timer was set for, counted from the turn of the loop in which it was. */
+static inline uint64_t set_for_usec(const struct manager *manager, sd_event_source *timer) {
+        uint64_t at_usec, now_usec;
+
+        cr_assert_not_null(timer);
+        cr_assert_geq(sd_event_source_get_time(timer, &at_usec), 0);
+        cr_assert_geq(sd_event_now(manager->event, CLOCK_MONOTONIC, &now_usec), 0);
+        return at_usec - now_usec;
+}
+
+/* Its time has come. */
+static inline void elapse(sd_event_source *timer) {
+        cr_assert_geq(sd_event_source_set_time(timer, 0), 0);
 }
 
 /* ---- what is so ---------------------------------------------------------------------------------------------- */
