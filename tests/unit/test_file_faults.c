@@ -5,6 +5,12 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+/* The source itself, so that its points exist in an ordinary build, too. */
+#undef BATON_CRASH_POINTS
+#define BATON_CRASH_POINTS 1
+#include "base/crash.c"
+#include "worker/destination/file_resync.c"
+
 #include "tests/unit/file_disk.h"
 #include "tests/unit/file_fixture.h"
 
@@ -413,6 +419,32 @@ Test(file_faults, M3_an_owner_dies_at_every_call_with_rotation) {
 
 Test(file_faults, M7_an_owner_dies_at_every_call_around_a_failed_sync) {
         cr_assert_gt(deaths("", false, true), 30);
+}
+
+/* The two points that no load reaches, because they need a sync that fails. */
+Test(file_faults, M7_an_owner_dies_at_K12_and_K13) {
+        static const char *const points[] = { "file.K12", "file.K13" };
+        struct shared *shared = shared_new();
+        char *expected;
+
+        disk_attach();
+        expected = fixture_expected();
+        for (size_t i = 0; i < ELEMENTSOF(points); i++) {
+                struct fixture fixture;
+
+                fixture_init(&fixture, "");
+                memset(shared, 0, sizeof(*shared));
+                fixture.journal = &shared->journal;
+                (void) setenv("BATON_CRASH", points[i], 1);
+                cr_assert(owner_dies_at(&fixture, 0, false, true), "%s was not passed", points[i]);
+                (void) unsetenv("BATON_CRASH");
+                fixture.epoch = shared->journal.epoch;
+                disk_attach();
+                fixture_finish(&fixture, expected);
+                fixture_done(&fixture);
+        }
+        free(expected);
+        (void) munmap(shared, sizeof(*shared));
 }
 
 /* The heir dies too, at every call of its recovery and after; a third one finishes. */
