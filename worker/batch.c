@@ -352,8 +352,7 @@ bool batch_committed(struct session *session) {
                 return false;
         }
         retry_clear(&session->retry);
-        if (session->counts_moved ||
-            session->status.phase == SESSION_STOPPED) /* adopted: nothing stops it now */
+        if (session->counts_moved)
                 report_moving(session);
         else if (session->status.phase == SESSION_STOPPED)
                 report_resumed(session);
