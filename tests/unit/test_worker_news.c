@@ -60,20 +60,44 @@ Test(news, M9_an_event_visible_after_the_last_write_is_found_by_the_sweep) {
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 
-/* A source that was closed for the budget (S8) is asked while its files changed lately, then left alone. */
-Test(news, M9_a_closed_source_is_asked_only_while_it_changed_lately) {
+/* A source that was closed for the budget (S8) in the middle of a commit: no file will tell of its end. */
+Test(news, M9_a_source_closed_in_the_middle_of_a_commit_is_asked) {
         sqlite3 *app = app_outbox("a.db");
         struct session *session = hide_an_event(app);
 
         session_close_source(session);
+        cr_assert_not(session->is_settled);
         questions = 0;
-        sweep(session->changed_usec + 301 * USEC_PER_SEC);
+        sweep(clock_usec());
         settle();
-        cr_assert_eq(questions, 0, "quiet for five minutes: it costs a stat() and nothing else");
+        cr_assert_gt(questions, 0);
+        session_close_source(session);
         is_hidden = false;
-        sweep(session->changed_usec + 299 * USEC_PER_SEC);
+        sweep(clock_usec());
         settle();
         cr_assert_eq(moved("a"), 6);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+Test(news, M9_a_source_closed_at_rest_costs_a_stat) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = session_begin_on(0, "a", "a.db", "");
+
+        app_fill(app, 5);
+        (void) hears(session);
+        settle();
+        expect_phase(0, SESSION_IDLE);
+        sweep(clock_usec()); /* sees the files as they are */
+        settle();
+        session_close_source(session);
+        cr_assert(session->is_settled);
+        sweep(clock_usec());
+        settle();
+        cr_assert_null(session->source, "nothing changed: it was not even opened");
+        app_fill(app, 1);
+        sweep(clock_usec());
+        settle();
+        cr_assert_eq(moved("a"), 6, "a file changed, and nobody heard it: the sweep sees that");
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 
