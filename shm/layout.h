@@ -161,7 +161,7 @@ struct layout_worker {
         LAYOUT_LINE_ALIGNED _Atomic uint32_t note_slot; /* slot index, LAYOUT_NONE = nothing */
         _Atomic uint32_t note_is_exact; /* 1: position is the row in hand (row path); 0: a batch after it */
         _Atomic uint64_t note_position;
-        _Atomic uint32_t fault_signal; /* its own fault handler: SEGV, BUS, ILL, FPE, ABRT, SYS */
+        _Atomic uint32_t fault_signal; /* of its own doing: SEGV, BUS, ILL, FPE, ABRT, SYS */
 };
 enum worker_phase {
         PHASE_STARTING = 0,
@@ -199,7 +199,7 @@ struct layout_slot {
         /* Locked. What the dead owner was about to touch, copied by the taker from its worker record
          * before that can be used again (M6); the new owner's mover reads it once and clears it. */
         _Atomic uint32_t death_note;   /* enum death_note */
-        _Atomic uint32_t death_signal; /* 0: unknown or SIGKILL */
+        _Atomic uint32_t death_signal; /* 0: unknown, or sent by another */
         _Atomic uint64_t death_position;
 
         /* Supervisor alone (S5); a taker reads each once and validates. */

@@ -2,10 +2,10 @@
 /* M6: what the deaths of owners before say about an event. The mover notes what it is about to touch;
  * the taker copies the dead worker's note into the slot; here the successor learns from it.
  *
- *   died by its own fault (SEGV, BUS, ILL, FPE, ABRT, SYS)
+ *   died by its own fault (SEGV, BUS, ILL, FPE, ABRT, SYS, raised by the kernel or by itself)
  *     in a batch, row unknown   → suspect: the row path from there, so the next note is exact
  *     on an event               → that event alone in its batch; the third death parks it
- *   died by SIGKILL or unknown
+ *   died by SIGKILL, by one of those that another process sent, or unknown
  *     on an event               → alone from then on; the third on it alone stops the session
  *     in a batch, three times at the same place → suspect
  * Counts live in the slot's status words, written by the owner's mover alone and read as input.

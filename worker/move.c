@@ -81,9 +81,10 @@ static int put_event(struct session *session, const struct event *event, struct 
 static int stop_at(const struct session *session, uint64_t position, struct failure *ret_failure) {
         return failure_set(
                 ret_failure, -ECANCELED, FAILURE_STOP,
-                "three workers were killed while event %" PRIu64 " of %s was alone in its batch, and nobody "
-                "knows by what (SIGKILL, perhaps the out-of-memory killer). Look for it in journald, then "
-                "run `baton adopt %s` to try again",
+                "three workers were killed while event %" PRIu64
+                " of %s was alone in its batch, and not by a "
+                "fault of their own (a signal from outside; perhaps the out-of-memory killer). Look for it in "
+                "journald, then run `baton adopt %s` to try again",
                 position, session->entry->config.session, session->entry->config.session);
 }
 

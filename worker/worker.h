@@ -8,6 +8,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -112,6 +113,8 @@ void confine_resources(bool cores); /* RLIMIT_CORE, RLIMIT_NOFILE, nice */
 
 /* signals.c: SIGTERM drains; faults leave their number in the worker's record (M6), then kill. */
 int signals_install(struct worker *worker);
+/* Raised by the kernel or by this process, not sent by another. Async-signal-safe. */
+bool signal_is_own_fault(const siginfo_t *info);
 
 /* mover.c: until drained. 0, or -ESTALE if the segment is condemned. */
 int mover_run(struct worker *worker);
