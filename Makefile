@@ -99,6 +99,14 @@ PROGRAMS := \
 	$(call program,bin/baton,supervisor/cli/main.c,cli supervisor destination source journal shm base,$(DATABASE_LDLIBS) -linih -lsystemd)
 CHECKER := $(call program,bin/baton-checker,tests/checker/main.c,checker,$(DATABASE_LDLIBS))
 
+# Preloaded by integration tests under real processes (tests/integration/lib/preload); never sanitized,
+# so that it can stand before any runtime.
+FAULTS := $(BUILD)/tests/integration/faults.so
+$(FAULTS): tests/integration/lib/preload/faults.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(filter-out -fsanitize=%,$(BATON_CFLAGS)) -fPIC -shared -o $@ $<
+
 test_programs = $(foreach source,$(1),$(call program,$(source:%.c=%),$(source),$(2),$(3)))
 UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker,-lcriterion $(ALL_LDLIBS))
 INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),harness $(PRODUCT_LIBRARIES),-lcriterion $(ALL_LDLIBS))
@@ -108,7 +116,7 @@ BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,b
 # ---- What a person asks for ------------------------------------------------------------------------
 .PHONY: all tests check unit integration crash-points demo install lint format bench clean help
 all: $(PROGRAMS)
-tests: all $(CHECKER) $(UNIT_TESTS) $(INTEGRATION_TESTS)
+tests: all $(CHECKER) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(FAULTS)
 
 UNIT_SCRIPTS := $(wildcard tests/unit/test_*.sh)
 INTEGRATION_SCRIPTS := $(wildcard tests/integration/test_*.sh)
@@ -122,7 +130,7 @@ check:
 unit: all $(UNIT_TESTS)
 	$(Q)$(run_tests) $(UNIT_TESTS) $(UNIT_SCRIPTS)
 
-integration: all $(CHECKER) $(INTEGRATION_TESTS)
+integration: all $(CHECKER) $(INTEGRATION_TESTS) $(FAULTS)
 	$(Q)$(run_tests) $(INTEGRATION_TESTS) $(INTEGRATION_SCRIPTS)
 
 # Every numbered crash point of the READMEs, in real processes: a build of its own has them compiled in.

@@ -160,6 +160,19 @@ pid_t any_in_transaction(struct world *world) {
         return 0;
 }
 
+pid_t worker_at_event(struct world *world, uint64_t position) {
+        struct segment *segment = world_segment(world);
+
+        for (uint32_t i = 0; segment && i < segment->worker_count; i++) {
+                const struct layout_worker *worker = &segment->workers[i];
+
+                if (is_live(worker, worker->life >> 8) && worker->note_slot != LAYOUT_NONE &&
+                    worker->note_is_exact == 1 && worker->note_position == position)
+                        return (pid_t) worker->pid;
+        }
+        return 0;
+}
+
 bool all_owned_by_live(struct world *world) {
         for (size_t i = 0; i < world->outbox_count; i++)
                 if (session_owner(world, world->outboxes[i].name) == 0)

@@ -35,6 +35,7 @@ struct world {
         uint64_t segment_inode;
         char output[65536]; /* of the last command */
         bool keeps_files;   /* $BATON_TEST_KEEP */
+        bool is_faulty;     /* batond and its workers start with a disk that can be told to fail */
 };
 
 /* What a failure does; tests set it to Criterion's, benches leave it (message, clean up, exit 1). */
@@ -86,7 +87,8 @@ pid_t session_owner(struct world *world, const char *session);
 uint32_t live_workers(struct world *world, const char *destination, pid_t *ret_pids, uint32_t count);
 pid_t worker_of(struct world *world, const char *destination, uint32_t number); /* the n-th live one */
 bool worker_in_transaction(struct world *world, pid_t pid);
-pid_t any_in_transaction(struct world *world); /* 0: nobody is */
+pid_t any_in_transaction(struct world *world);                 /* 0: nobody is */
+pid_t worker_at_event(struct world *world, uint64_t position); /* has it alone in hand (M6); 0: nobody */
 bool all_owned_by_live(struct world *world);
 uint64_t takeover_count(struct world *world, const char *destination);
 
@@ -99,6 +101,13 @@ void wait_step(struct world *world, uint64_t since, const char *what, const char
                         wait_step(world, _since, #condition, __FILE__, __LINE__); \
         } while (0)
 void world_dump(struct world *world); /* status, logs: to stderr */
+
+/* faults.c: a disk that fails on demand (preload/faults.c), for what is started after world_faulty(). */
+void world_faulty(struct world *world);
+void world_faults(struct world *world, const char *rules); /* from now on; the count begins at 0 */
+void world_faults_end(struct world *world);
+uint64_t world_fault_count(const struct world *world);
+void world_faults_environment(const struct world *world); /* in the child, before exec */
 
 /* check.c: the judge. */
 void check_final(struct world *world); /* sqlite:%D/d.db against all outboxes */
