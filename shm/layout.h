@@ -257,8 +257,9 @@ struct layout_status {
         /* M6: kept across owners; written by the owner's mover alone, validated by the next. */
         LAYOUT_LINE_ALIGNED _Atomic uint64_t fault_position; /* event that was in hand at a death; 0 none */
         _Atomic uint32_t fault_deaths;                       /* deaths by own fault on it alone */
-        _Atomic uint32_t unknown_deaths;                     /* SIGKILL or unknown cause, on it alone */
-        _Atomic uint32_t source_sync_failed; /* 1: M7 at the source; until an operator adopts it */
+        _Atomic uint32_t unknown_deaths;                     /* sent by another, or unknown, on it alone */
+        _Atomic uint32_t source_sync_failed; /* 1: M7 at the source; until an operator adopts it. Set by the
+                                              * owner of any session of the source, cleared by this one's */
         _Atomic uint64_t suspect_until;      /* the end of the batch that a fault died in */
         _Atomic uint32_t suspect;            /* 1: take the row path, one event at a time */
 };

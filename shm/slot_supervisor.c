@@ -57,7 +57,8 @@ static void config_write(struct segment *segment, uint32_t slot_index, const str
                        end - begin);
 }
 
-/* Nothing of the session before may speak for the new one: its clean-up mark (M14), faults (M6), status. */
+/* Nothing of the session before may speak for the new one: its clean-up mark (M14), faults (M6), its lost
+ * source (M7), status. */
 static void session_forget(struct segment *segment, uint32_t slot_index) {
         const size_t begin = offsetof(struct layout_status, phase);
         const size_t end = offsetof(struct layout_status, reason) + LAYOUT_REASON_BYTES;
@@ -75,7 +76,7 @@ static void session_forget(struct segment *segment, uint32_t slot_index) {
         atomic_store(&status->unknown_deaths, 0);
         atomic_store(&status->suspect, 0);
         atomic_store(&status->suspect_until, 0);
-        atomic_store(&status->source_sync_failed, 0);
+        atomic_store(&status->source_sync_failed, 0); /* the state directory remembers whose it was (M7) */
         sequence_write(&status->sequence, (char *) status + begin, (const char *) &nothing + begin,
                        end - begin);
         atomic_store(&slot->death_note, DEATH_NONE);

@@ -70,7 +70,7 @@ static void wait_or_stop(struct session *session, const struct failure *failure)
         if (is_final) {
                 retry_clear(&session->retry);
                 if (failure->kind == FAILURE_SYNC)
-                        fault_source_lost(session);
+                        lost_set(session, failure);
                 /* M12: a session that does nothing holds nothing. SQLite cannot detach in a transaction. */
                 session->close_due = session->worker->in_transaction;
                 if (!session->close_due)
@@ -107,7 +107,7 @@ bool batch_prepare(struct session *session, uint64_t now_usec) {
 
         if (session->status.phase == SESSION_STOPPED && !session->adopting && !session->second_look)
                 return false;
-        if (fault_source_is_lost(session) && !session->adopting) {
+        if (lost_is_set(session) && !session->adopting) {
                 report_failure(session, &source_lost, true);
                 return false;
         }

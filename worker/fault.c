@@ -107,16 +107,7 @@ void fault_passed(struct session *session) {
         words_write(session);
 }
 
-bool fault_source_is_lost(const struct session *session) {
-        return atomic_load(&words_of(session)->source_sync_failed) == 1;
-}
-
-void fault_source_lost(struct session *session) {
-        atomic_store(&words_of(session)->source_sync_failed, 1);
-}
-
 void fault_forget(struct session *session) {
-        atomic_store(&words_of(session)->source_sync_failed, 0);
         session->fault_position = 0;
         session->fault_deaths = session->unknown_deaths = 0;
         session->suspect = false;

@@ -30,6 +30,7 @@ static void session_begin_with(struct worker *worker, uint32_t slot_index, uint6
                 roster_entry_free(entry);
                 return;
         }
+        lost_restore(session);
         if (!entry->scheme) {
                 report_failure(session, &entry->failure, true);
                 return;
@@ -68,6 +69,7 @@ static void obey_adopt(struct session *session, const struct slot_view *view) {
         session->failure = (struct failure){ 0 };
         retry_clear(&session->retry);
         fault_forget(session);
+        lost_clear(session);
         session_close_source(session);
         session_unclaim(session);
         session_set_ready(session);

@@ -126,10 +126,14 @@ bool fault_must_stop(const struct session *session, uint64_t position);
 void fault_note(struct session *session, uint64_t position, bool is_exact);
 void fault_note_clear(struct worker *worker);
 void fault_passed(struct session *session);
-/* M7 at the source: pages of it may be lost. Kept across owners, until an operator adopts it. */
-void fault_source_lost(struct session *session);
-bool fault_source_is_lost(const struct session *session);
 void fault_forget(struct session *session); /* the operator says: try again */
+
+/* lost.c: M7 at the source: pages of it may be lost. Kept in segment and state directory, for every session
+ * of the source, until an operator adopts it. */
+void lost_set(struct session *session, const struct failure *failure);
+bool lost_is_set(const struct session *session);
+void lost_clear(struct session *session);
+void lost_restore(struct session *session); /* a session begins: what the state directory remembers */
 
 /* report.c: what the others see of it. */
 void report_moving(struct session *session);
