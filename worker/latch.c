@@ -75,7 +75,10 @@ int latch_clear(struct worker *worker, struct failure *ret_failure) {
                 (void) dir_sync(directory);
         }
         atomic_store(&pool_of(worker)->latched, 0);
-        log_line(LOG_NOTICE, &(struct log_fields){ .destination = worker->settings.name },
-                 "destination %s: written anew and synced, the latch is off", worker->settings.name);
+        log_line(
+                LOG_NOTICE, &(struct log_fields){ .destination = worker->settings.name },
+                "destination %s: the latch is off; what was uncertain is written anew and synced, each session's before it "
+                "goes on",
+                worker->settings.name);
         return 0;
 }

@@ -25,6 +25,8 @@ int file_fail(const struct destination *destination, const char *name, int r, co
                 advice = "; make room there, it then goes on by itself";
         else if (r == -EACCES || r == -EPERM)
                 advice = "; give Baton's user the right to it";
+        else if (r == -EIO)
+                advice = "; look at the disk (kernel log), then run `baton adopt`";
         else if (r == -ELOOP)
                 advice = "; a symbolic link must not stand there";
         return failure_set(failure, r, kind, "%s/%s: cannot %s: %s%s", destination->path, name, what,

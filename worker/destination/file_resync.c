@@ -44,7 +44,8 @@ static int open_fresh(struct destination_session *session, const struct file_par
         return TAKE_FD(fd);
 }
 
-/* The copy, complete and durable, under its temporary name. A sync that fails here too: stop (M7). */
+/* The copy, complete and durable, under its temporary name. A sync that fails here too: wait. The next try
+ * is another new file (M7), and until one is whole the session is not claimed, so nothing is cleaned. */
 static int copy_make(struct destination_session *session, const struct file_part *part, const char *name,
                      int *ret_fd, struct failure *ret_failure) {
         struct destination *destination = session->destination;
@@ -74,9 +75,9 @@ static int copy_make(struct destination_session *session, const struct file_part
         r = file_sync_whole(to);
         if (r < 0)
                 return failure_set(
-                        ret_failure, r, FAILURE_STOP,
+                        ret_failure, r, FAILURE_UNAVAILABLE,
                         "%s/%s: a sync failed, and that of a fresh copy too (%s): the disk loses what is "
-                        "written. Mend it, then run `baton adopt`",
+                        "written. Mend it; another copy is tried until one can be synced",
                         destination->path, part->name, strerrordesc_np(-r));
         *ret_fd = TAKE_FD(to);
         return 0;
@@ -140,9 +141,9 @@ int file_resync(struct destination *destination, struct failure *ret_failure) {
         r = file_sync_whole(fresh);
         if (r < 0)
                 return failure_set(
-                        ret_failure, r, FAILURE_STOP,
-                        "%s: a sync of the directory failed, and failed again (%s): mend the disk, then run "
-                        "`baton adopt`",
+                        ret_failure, r, FAILURE_UNAVAILABLE,
+                        "%s: a sync of the directory failed, and failed again (%s): mend the disk; it is tried "
+                        "until it succeeds",
                         destination->path, strerrordesc_np(-r));
         destination->directory_dirty = false;
         destination->latched = false;
