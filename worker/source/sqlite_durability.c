@@ -36,7 +36,7 @@ static int sync_failed(const char *path, const char *what, struct failure *ret_f
         return failure_set(
                 ret_failure, -EIO, FAILURE_SYNC,
                 "%s: the sync of its %s failed, so what was read there may not survive a power cut; look at "
-                "the disk (kernel log)",
+                "the disk (kernel log) and at the source, then run `baton adopt`",
                 path, what);
 }
 
