@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A disk that fails under real workers and real SQLite (M7, M8): what could not be synced is written anew,
  * nothing is cleaned at a source meanwhile, `baton status` says why, and all goes on by itself when the disk
- * does; after `baton adopt` where it was the source's. Each test ends with the checker. */
-#include <ftw.h>
+ * does. Each test ends with the checker. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,31 +68,6 @@ static bool status_says(const char *text) {
         return strstr(world.output, text) != NULL;
 }
 
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
-        (void) status, (void) kind;
-        return walk->level > 0 ? remove(path) : 0;
-}
-
-static void kill_workers(void) {
-        pid_t pids[16];
-        size_t count = live_workers(&world, "d", pids, ELEMENTSOF(pids));
-
-        for (size_t i = 0; i < count; i++)
-                kill_and_wait(pids[i], SIGKILL);
-}
-
-/* Everything dies, and the segment with it. */
-static void reboot(void) {
-        pid_t pid;
-
-        world_kill_batond(&world);
-        while (world_processes(&world, &pid, 1) > 0)
-                kill_and_wait(pid, SIGKILL);
-        world_reap();
-        cr_assert_eq(nftw(world.runtime, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
-        world_start(&world);
-}
-
 static char destination_url[WORLD_PATH_BYTES * 2];
 
 static void check(const char *mode) {
@@ -102,12 +76,16 @@ static void check(const char *mode) {
 
 static const char sqlite_text[] = "sqlite:%D/d.db", file_text[] = "file:%D/out?rotate-size=64K";
 
-/* Some events are moved and cleaned, so that all is open; then the disk begins to fail. */
-static void start_well(const char *destination) {
+static void set_destination(const char *destination) {
         bool to_file = destination == file_text;
 
         (void) snprintf(destination_url, sizeof(destination_url), "%s:%s", to_file ? "file" : "sqlite",
                         file(to_file ? "out" : "d.db"));
+}
+
+/* Some events are moved and cleaned, so that all is open; then the disk begins to fail. */
+static void start_well(const char *destination) {
+        set_destination(destination);
         start(destination);
         fill(200);
         wait_all_moved(&world);
@@ -169,11 +147,16 @@ Test(sync, M7_of_the_destinations_wal_while_workers_die_and_over_a_reboot) {
         world_faults(&world, "sync EIO 0 */d.db-wal\n");
         fill(300);
         expect_latched(301);
-        kill_workers();
+        world_kill_workers(&world, "d");
         count = world_fault_count(&world);
         WAIT_UNTIL(&world, world_fault_count(&world) > count);
         expect_latched(301);
-        reboot();
+        world_reboot(&world);
+        count = world_fault_count(&world);
+        WAIT_UNTIL(&world, world_fault_count(&world) > count);
+        expect_latched(301);
+        cr_expect_eq(world_stop(&world), 0, "M10: it need not be well to be stopped");
+        world_start(&world);
         count = world_fault_count(&world);
         WAIT_UNTIL(&world, world_fault_count(&world) > count);
         expect_latched(301);
@@ -191,6 +174,30 @@ Test(sync, M7_of_the_destinations_database_at_its_checkpoint) {
         expect_latched(rows_of_a());
         cr_expect_gt(rows_of_a(), 10000);
         until_the_disk_is_well();
+}
+
+/* ---- from the beginning ------------------------------------------------------------------------------ */
+static void sick_from_the_beginning(const char *destination, const char *rules) {
+        set_destination(destination);
+        world_faults(&world, rules);
+        start(destination);
+        fill(300);
+        WAIT_UNTIL(&world, is_held("a") && is_held("b"));
+        cr_expect(strstr(session_reason(&world, "a"), "the disk"), "a says: %s", session_reason(&world, "a"));
+        world_reboot(&world);
+        WAIT_UNTIL(&world, is_held("a") && is_held("b"));
+        world_faults_end(&world);
+        wait_all_moved(&world);
+        wait_cleaned();
+        check("--final");
+}
+
+Test(sync, M7_of_a_database_that_is_to_be_made) {
+        sick_from_the_beginning(sqlite_text, "sync EIO 0 */d.db*\n");
+}
+
+Test(sync, M7_of_files_that_are_to_be_made) {
+        sick_from_the_beginning(file_text, "sync EIO 0 */out*\n");
 }
 
 /* ---- files ------------------------------------------------------------------------------------------ */
@@ -220,11 +227,11 @@ Test(sync, M7_of_data_files_and_their_copies) {
         WAIT_UNTIL(&world, strstr(session_reason(&world, "a"), "fresh copy") &&
                                    strstr(session_reason(&world, "b"), "fresh copy"));
         expect_held(301);
-        kill_workers();
+        world_kill_workers(&world, "d");
         WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == 2 && all_owned_by_live(&world));
         WAIT_UNTIL(&world, strstr(session_reason(&world, "a"), "fresh copy") &&
                                    strstr(session_reason(&world, "b"), "fresh copy"));
-        reboot();
+        world_reboot(&world);
         WAIT_UNTIL(&world, strstr(session_reason(&world, "a"), "fresh copy") &&
                                    strstr(session_reason(&world, "b"), "fresh copy"));
         expect_held(301);
@@ -237,7 +244,7 @@ Test(sync, M7_of_the_journal_of_files) {
         world_faults(&world, "sync EIO 0 */state/journal/*\n");
         fill(300);
         expect_latched(301);
-        reboot();
+        world_reboot(&world);
         expect_latched(301);
         until_the_disk_is_well();
 }
@@ -257,65 +264,12 @@ Test(sync, M7_of_the_journal_of_a_database) {
         world_faults(&world, "sync EIO 0 */state/journal/*\n");
         fill(300);
         wait_all_moved(&world);
-        reboot();
+        world_reboot(&world);
         fill(300);
         WAIT_UNTIL(&world,
                    session_is(&world, "a", SESSION_WAITING) && session_is(&world, "b", SESSION_WAITING));
         cr_expect(strstr(session_reason(&world, "a"), "journal"), "%s", session_reason(&world, "a"));
         until_the_disk_is_well();
-}
-
-/* ---- the source ------------------------------------------------------------------------------------- */
-static void expect_lost(void) {
-        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));
-        cr_expect(strstr(session_reason(&world, "a"), "sync"), "%s", session_reason(&world, "a"));
-        cr_expect(status_says("sync"), "%s", world.output);
-        cr_expect(has_file("state/lost-a"));
-        cr_expect_eq(rows_of_a(), 301, "nothing is cleaned");
-}
-
-static void source_is_lost(const char *destination, const char *rule) {
-        start_well(destination);
-        world_faults(&world, rule);
-        /* Its database is written too, so that it must be synced as well as the -wal (M11). */
-        database_run(&world, file("a.db"), "PRAGMA wal_checkpoint(TRUNCATE)");
-        fill(300);
-        expect_lost();
-        WAIT_UNTIL(&world, session_position(&world, "b") == outbox_last(&world, "b"));
-        world_faults_end(&world); /* the disk says yes again, and means nothing by it */
-        kill_workers();
-        WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == 2 && all_owned_by_live(&world));
-        fill(1);
-        WAIT_UNTIL(&world, session_position(&world, "b") == outbox_last(&world, "b"));
-        cr_expect(session_is(&world, "a", SESSION_STOPPED), "not forgotten by the next owner");
-        reboot();
-        WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == 2 && all_owned_by_live(&world));
-        fill(1);
-        WAIT_UNTIL(&world, session_position(&world, "b") == outbox_last(&world, "b"));
-        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));
-        cr_expect(strstr(session_reason(&world, "a"), "baton adopt"), "%s", session_reason(&world, "a"));
-        cr_expect_eq(rows_of_a(), 303);
-        check("--live");
-        cr_expect_eq(baton(&world, "adopt", "a"), 0, "%s", world.output);
-        wait_all_moved(&world);
-        wait_cleaned();
-        cr_expect_not(has_file("state/lost-a"));
-        reboot();
-        fill(10);
-        wait_all_moved(&world);
-        check("--final");
-}
-
-Test(sync, M7_of_the_sources_wal) {
-        source_is_lost(sqlite_text, "sync EIO 0 */a.db-wal\n");
-}
-
-Test(sync, M7_of_the_sources_database) {
-        source_is_lost(sqlite_text, "sync EIO 0 */a.db\n");
-}
-
-Test(sync, M7_of_the_sources_wal_on_the_way_to_files) {
-        source_is_lost(file_text, "sync EIO 0 */a.db-wal\n");
 }
 
 /* ---- writes ------------------------------------------------------------------------------------------ */
@@ -327,7 +281,7 @@ static void writes_fail(const char *destination, const char *rule, const char *r
         WAIT_UNTIL(&world, is_held("a") && is_held("b"));
         cr_expect(strstr(session_reason(&world, "a"), reason), "a says: %s", session_reason(&world, "a"));
         cr_expect_eq(rows_of_a(), 301);
-        kill_workers();
+        world_kill_workers(&world, "d");
         WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == 2 && all_owned_by_live(&world));
         WAIT_UNTIL(&world, is_held("a") && is_held("b"));
         until_the_disk_is_well();
@@ -367,6 +321,17 @@ Test(sync, M8_no_room_for_the_journal_of_files) {
 
 Test(sync, M7_the_journal_of_files_cannot_be_written) {
         writes_fail(file_text, "write EIO 0 */state/journal/*\n", "journal");
+}
+
+/* With transactions the journal only remembers. */
+Test(sync, M7_the_journal_of_a_database_cannot_be_written) {
+        start_well(sqlite_text);
+        world_faults(&world, "write EIO 0 */state/journal/*\n");
+        fill(300);
+        WAIT_UNTIL(&world, world_fault_count(&world) >= 1);
+        wait_all_moved(&world);
+        fill(300);
+        until_the_disk_is_well();
 }
 
 /* ---- all of it at random ----------------------------------------------------------------------------- */

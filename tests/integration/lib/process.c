@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -139,6 +140,31 @@ void world_kill_batond(struct world *world) {
         assert(world->batond > 0);
         kill_and_wait(world->batond, SIGKILL);
         world->batond = 0;
+}
+
+void world_kill_workers(struct world *world, const char *destination) {
+        pid_t pids[64];
+        uint32_t count = live_workers(world, destination, pids, ELEMENTSOF(pids));
+
+        for (uint32_t i = 0; i < count; i++)
+                kill_and_wait(pids[i], SIGKILL);
+}
+
+static int remove_below(const char *path, const struct stat *status, int kind, struct FTW *walk) {
+        (void) status, (void) kind;
+        return walk->level > 0 ? remove(path) : 0;
+}
+
+void world_reboot(struct world *world) {
+        pid_t pid;
+
+        world_kill_batond(world);
+        while (world_processes(world, &pid, 1) > 0)
+                kill_and_wait(pid, SIGKILL);
+        world_reap();
+        if (nftw(world->runtime, remove_below, 8, FTW_DEPTH | FTW_PHYS) != 0)
+                world_fail(world, "cannot empty %s", world->runtime);
+        world_start(world);
 }
 
 void kill_process(pid_t pid, int signal_number) {

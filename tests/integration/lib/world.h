@@ -66,6 +66,9 @@ pid_t world_start_unwaited(struct world *world, const char *config);
 /* SIGTERM; returns its exit status (128 + signal), all workers are gone. */
 int world_stop(struct world *world);
 void world_kill_batond(struct world *world); /* SIGKILL, reaped */
+void world_kill_workers(struct world *world, const char *destination);
+/* Everything is killed, the runtime directory emptied, batond started again. */
+void world_reboot(struct world *world);
 /* Through a pidfd; returns at once, or when the process is gone. */
 void kill_process(pid_t pid, int signal_number);
 void kill_and_wait(pid_t pid, int signal_number);
