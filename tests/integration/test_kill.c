@@ -32,8 +32,14 @@ static void start_with_backlog(unsigned workers, uint64_t events) {
         world_start(&world);
 }
 
-static void wait_workers(uint32_t workers) {
-        WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == workers && all_owned_by_live(&world));
+/* Sessions as the look numbers them. */
+enum { A, B };
+
+static struct pool_look settled(uint32_t workers) {
+        struct pool_look look;
+
+        wait_settled(&world, "d", workers, &look);
+        return look;
 }
 
 static void finish(void) {
@@ -42,54 +48,34 @@ static void finish(void) {
         cr_expect(!strstr(world.output, "parked:"), "nothing may be parked: %s", world.output);
 }
 
-static uint64_t moved(void) {
-        return session_position(&world, "a") + session_position(&world, "b");
-}
-
-/* Kills whoever is in a transaction, `times` times, while the backlog is moved. Between two kills something
- * is moved: three deaths of one event alone would be its fault, and park or stop it (M6). */
 static void kill_in_transactions(int signal_number, unsigned times) {
-        unsigned killed = 0;
-        pid_t pid;
-
-        for (uint64_t since = wait_begin(); killed < times;) {
-                uint64_t before = moved();
-
-                pid = any_in_transaction(&world);
-                if (pid == 0) {
-                        if (clock_usec() - since > WAIT_SECONDS * USEC_PER_SEC)
-                                world_fail(&world, "only %u kills in a transaction", killed);
-                        continue;
-                }
-                kill_and_wait(pid, signal_number);
-                killed++;
-                WAIT_UNTIL(&world, moved() > before + 500);
-        }
+        for (unsigned i = 0; i < times; i++)
+                kill_in_transaction(&world, signal_number);
 }
 
 Test(kill, at_rest) {
         start_with_backlog(2, 100);
-        wait_workers(2);
         wait_all_moved(&world);
-        WAIT_UNTIL(&world,
-                   session_owner(&world, "a") != session_owner(&world, "b") && all_owned_by_live(&world));
-        pid_t victim = session_owner(&world, "a");
-        uint64_t epoch = session_epoch(&world, "a");
+        struct pool_look before = settled(2);
 
-        kill_and_wait(victim, SIGKILL);
-        WAIT_UNTIL(&world, session_owner(&world, "a") != 0 && session_owner(&world, "a") != victim);
-        cr_expect_gt(session_epoch(&world, "a"), epoch, "each change of owner raises the epoch");
+        kill_and_wait(before.owners[A], SIGKILL);
+        WAIT_UNTIL(&world, session_owner(&world, "a") != 0);
+        cr_expect_gt(session_epoch(&world, "a"), before.epochs[A], "each change of owner raises the epoch");
         outbox_fill(&world, "a", 200);
         outbox_fill(&world, "b", 200);
-        wait_workers(2); /* the supervisor starts another */
+        (void) settled(2); /* the supervisor starts another */
         finish();
 }
 
 Test(kill, the_only_worker) {
         start_with_backlog(1, 2000);
-        wait_workers(1);
-        kill_and_wait(session_owner(&world, "a"), SIGKILL);
-        wait_workers(1);
+        struct pool_look before = settled(1);
+
+        kill_and_wait(before.owners[A], SIGKILL);
+        struct pool_look after = settled(1);
+
+        cr_expect_gt(after.epochs[A], before.epochs[A]);
+        cr_expect_gt(after.epochs[B], before.epochs[B]);
         finish();
 }
 
@@ -114,37 +100,44 @@ Test(kill, by_abort_and_terminate_mixed) {
 }
 
 Test(kill, all_workers_at_once) {
-        pid_t pids[8];
-        uint32_t count;
-
         start_with_backlog(3, 10000);
-        wait_workers(3);
+        struct pool_look before = settled(3);
+
         for (unsigned round = 0; round < 2; round++) {
                 WAIT_UNTIL(&world, any_in_transaction(&world) != 0 || session_position(&world, "a") >= 10000);
-                count = live_workers(&world, "d", pids, ELEMENTSOF(pids));
-                cr_assert_gt(count, 0);
-                for (uint32_t i = 0; i < count; i++)
-                        kill_process(pids[i], SIGKILL);
-                wait_workers(3);
+                kill_together(before.workers, before.worker_count, SIGKILL);
+                struct pool_look after = settled(3);
+
+                cr_assert_gt(after.epochs[A], before.epochs[A], "round %u: by one that was started then",
+                             round);
+                cr_assert_gt(after.epochs[B], before.epochs[B], "round %u", round);
+                before = after;
         }
         finish();
 }
 
+/* The third worker takes over what either had, whichever of the two watchers it was that died (S7). */
 Test(kill, victim_and_watcher_together) {
         start_with_backlog(3, 10000);
         for (unsigned round = 0; round < 3; round++) {
-                wait_workers(3);
-                pid_t victim = session_owner(&world, round % 2 ? "a" : "b");
-                pid_t watcher = worker_of(&world, "d", 0) == victim ? worker_of(&world, "d", 1)
-                                                                    : worker_of(&world, "d", 0);
+                unsigned session = round % 2;
+                struct pool_look before;
+                pid_t others[2], pair[2];
+                size_t count = 0;
 
-                cr_assert(victim > 0 && watcher > 0 && victim != watcher);
+                WAIT_UNTIL(&world, pool_is_settled(&world, "d", 3, &before) && nobody_is_accused(&world));
+                for (uint32_t i = 0; i < before.worker_count; i++)
+                        if (before.workers[i] != before.owners[session])
+                                others[count++] = before.workers[i];
+                pair[0] = before.owners[session];
+                pair[1] = others[round > 0];
                 /* Stopped, the watcher has not heard of the death when it dies itself. */
-                kill_process(watcher, SIGSTOP);
-                kill_process(victim, SIGKILL);
-                kill_process(watcher, SIGKILL);
+                stop_process(&world, pair[1]);
+                kill_together(pair, 2, SIGKILL);
+                WAIT_UNTIL(&world, all_owned_by_live(&world));
+                cr_assert_gt(session_epoch(&world, world.outboxes[session].name), before.epochs[session],
+                             "round %u: it was taken over", round);
         }
-        wait_workers(3);
         finish();
 }
 
@@ -155,21 +148,21 @@ Test(kill, a_worker_that_is_just_running_a_takeover) {
         fprintf(stderr, "seed %u\n", seed);
         start_with_backlog(9, 20000);
         for (unsigned round = 0; round < 4; round++) {
-                pid_t victim, others[8];
-                uint64_t since = clock_usec(), wait_usec = (uint64_t) rand_r(&seed) % 1500;
+                uint64_t wait_usec = (uint64_t) rand_r(&seed) % 1500, since;
+                struct pool_look before;
+                pid_t pair[2];
 
-                WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) > 2 && all_owned_by_live(&world));
-                victim = session_owner(&world, "a");
-                uint32_t count = live_workers(&world, "d", others, ELEMENTSOF(others));
-
-                kill_process(victim, SIGKILL);
+                WAIT_UNTIL(&world, pool_is_settled(&world, "d", 0, &before) && before.heirs[A] != 0 &&
+                                           before.worker_count > 2 && nobody_is_accused(&world));
+                pair[0] = before.owners[A];
+                pair[1] = before.heirs[A];
+                kill_process(pair[0], SIGKILL);
+                since = clock_usec();
                 while (clock_usec() - since < wait_usec)
                         ;
-                for (uint32_t i = 0; i < count; i++)
-                        if (others[i] != victim) {
-                                kill_process(others[i], SIGKILL);
-                                break;
-                        }
+                kill_together(pair, 2, SIGKILL);
+                WAIT_UNTIL(&world, all_owned_by_live(&world));
+                cr_assert_gt(session_epoch(&world, "a"), before.epochs[A]);
         }
         finish();
 }
@@ -178,8 +171,10 @@ Test(kill, a_worker_that_is_just_running_a_takeover) {
 static void random_harm(unsigned *seed) {
         pid_t pids[8];
         uint32_t count = live_workers(&world, "d", pids, ELEMENTSOF(pids));
-        pid_t victim = count > 0 ? pids[(unsigned) rand_r(seed) % count] : 0;
+        pid_t victim;
 
+        cr_assert_gt(count, 0, "nobody dies but by our hand");
+        victim = pids[(unsigned) rand_r(seed) % count];
         switch (rand_r(seed) % 6) {
         case 0:
                 world_kill_batond(&world);
@@ -187,7 +182,7 @@ static void random_harm(unsigned *seed) {
                 break;
         case 1:
                 world_kill_batond(&world);
-                kill_process(victim, SIGKILL);
+                kill_and_wait(victim, SIGKILL);
                 world_start(&world);
                 break;
         case 2:
@@ -196,10 +191,10 @@ static void random_harm(unsigned *seed) {
                 kill_process(victim, SIGCONT);
                 break;
         case 3:
-                kill_process(victim, SIGSEGV);
+                kill_and_wait(victim, SIGSEGV);
                 break;
         default:
-                kill_process(victim, SIGKILL);
+                kill_and_wait(victim, SIGKILL);
                 break;
         }
 }
@@ -219,8 +214,11 @@ Test(kill, twenty_times_at_random) {
                 writers[i] = writer_start(&world, &options);
         }
         for (unsigned round = 0; round < 20; round++) {
-                WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) > 0);
                 (void) usleep((useconds_t) rand_r(&seed) % 60000);
+                /* A third death on one event alone would rightly stop its session, or park it (M6). */
+                WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) > 0 &&
+                                           session_deaths(&world, "a") < 2 &&
+                                           session_deaths(&world, "b") < 2);
                 random_harm(&seed);
                 if (round % 7 == 6)
                         check_live(&world);

@@ -168,23 +168,35 @@ void world_reboot(struct world *world) {
 }
 
 void kill_process(pid_t pid, int signal_number) {
-        _cleanup_fd_ int fd = pidfd_open(pid, 0);
+        _cleanup_fd_ int fd = -1;
 
+        assert(pid > 0);
+
+        fd = pidfd_open(pid, 0);
         if (fd >= 0)
                 (void) pidfd_send_signal(fd, signal_number, NULL, 0);
 }
 
 /* Gone means: the pidfd is readable; a child of ours is reaped too. */
 void kill_and_wait(pid_t pid, int signal_number) {
-        _cleanup_fd_ int fd = pidfd_open(pid, 0);
-        struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-        int status;
+        _cleanup_fd_ int fd = -1;
+        struct pollfd poll_fd;
+        int r, status;
 
+        assert(pid > 0);
+
+        fd = pidfd_open(pid, 0);
         if (fd < 0)
                 return;
         (void) pidfd_send_signal(fd, signal_number, NULL, 0);
-        while (poll(&poll_fd, 1, WAIT_SECONDS * 1000) < 0 && errno == EINTR)
-                ;
+        poll_fd = (struct pollfd){ .fd = fd, .events = POLLIN };
+        do
+                r = poll(&poll_fd, 1, WAIT_SECONDS * 1000);
+        while (r < 0 && errno == EINTR);
+        if (r != 1)
+                fprintf(stderr, "process %d outlives signal %d by %d s\n", (int) pid, signal_number,
+                        WAIT_SECONDS);
+        assert(r == 1);
         (void) waitpid(pid, &status, WNOHANG);
 }
 

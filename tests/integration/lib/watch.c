@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,7 +129,7 @@ uint32_t live_workers(struct world *world, const char *destination, pid_t *ret_p
 }
 
 pid_t worker_of(struct world *world, const char *destination, uint32_t number) {
-        pid_t pids[64];
+        pid_t pids[WORLD_WORKER_MAX];
         uint32_t count = live_workers(world, destination, pids, ELEMENTSOF(pids));
 
         return number < count ? pids[number] : 0;
@@ -150,14 +151,20 @@ bool worker_in_transaction(struct world *world, pid_t pid) {
         return worker && worker->transaction_since_usec != 0;
 }
 
-pid_t any_in_transaction(struct world *world) {
+const struct layout_worker *entry_in_transaction(struct world *world) {
         struct segment *segment = world_segment(world);
 
         for (uint32_t i = 0; segment && i < segment->worker_count; i++)
                 if (segment->workers[i].transaction_since_usec != 0 &&
                     is_live(&segment->workers[i], segment->workers[i].life >> 8))
-                        return (pid_t) segment->workers[i].pid;
-        return 0;
+                        return &segment->workers[i];
+        return NULL;
+}
+
+pid_t any_in_transaction(struct world *world) {
+        const struct layout_worker *entry = entry_in_transaction(world);
+
+        return entry ? (pid_t) entry->pid : 0;
 }
 
 pid_t worker_at_event(struct world *world, uint64_t position) {
@@ -184,6 +191,91 @@ uint64_t takeover_count(struct world *world, const char *destination) {
         uint32_t pool = pool_of(world, destination);
 
         return pool == LAYOUT_NONE ? 0 : world->segment->pools[pool].takeover_count;
+}
+
+/* The process that a reference names; 0: it does not live. */
+static pid_t process_of(struct world *world, uint64_t ref) {
+        uint32_t index = worker_ref_index(ref);
+
+        if (ref == 0 || index >= world->segment->worker_count ||
+            !is_live(&world->segment->workers[index], worker_ref_generation(ref)))
+                return 0;
+        return (pid_t) world->segment->workers[index].pid;
+}
+
+unsigned session_deaths(struct world *world, const char *session) {
+        uint32_t slot = session_slot(world, session);
+        const struct layout_status *status;
+        struct slot_view view;
+        unsigned deaths;
+
+        if (slot == LAYOUT_NONE || slot_read(world->segment, slot, &view) < 0)
+                return UINT_MAX; /* for the moment nobody knows */
+        status = &world->segment->statuses[slot];
+        deaths = view.owner_ref != 0 && process_of(world, view.owner_ref) == 0; /* nobody looked yet */
+        deaths += world->segment->slots[slot].death_note != DEATH_NONE;         /* not read yet */
+        if (session_position(world, session) < status->fault_position)
+                deaths += MAX_OF(status->fault_deaths, status->unknown_deaths);
+        return deaths;
+}
+
+bool nobody_is_accused(struct world *world) {
+        for (size_t i = 0; i < world->outbox_count; i++)
+                if (session_deaths(world, world->outboxes[i].name) > 0)
+                        return false;
+        return true;
+}
+
+/* False where a session is not with the one that it is assigned to. */
+static bool take_look(struct world *world, const char *destination, struct pool_look *ret_look) {
+        *ret_look = (struct pool_look){ 0 };
+        ret_look->worker_count = live_workers(world, destination, ret_look->workers, WORLD_WORKER_MAX);
+        for (size_t i = 0; i < world->outbox_count; i++) {
+                uint32_t slot = session_slot(world, world->outboxes[i].name);
+                struct slot_view view;
+
+                if (slot == LAYOUT_NONE || slot_read(world->segment, slot, &view) < 0 ||
+                    view.owner_ref != view.assigned_ref)
+                        return false;
+                ret_look->owners[i] = process_of(world, view.owner_ref);
+                ret_look->heirs[i] = process_of(world, view.heir_ref);
+                ret_look->epochs[i] = view.epoch;
+                if (ret_look->owners[i] == 0)
+                        return false;
+        }
+        return true;
+}
+
+static bool is_even(const struct world *world, const struct pool_look *look) {
+        size_t most = 0, fewest = world->outbox_count;
+
+        for (uint32_t w = 0; w < look->worker_count; w++) {
+                size_t count = 0;
+
+                for (size_t i = 0; i < world->outbox_count; i++)
+                        count += look->owners[i] == look->workers[w];
+                most = MAX_OF(most, count);
+                fewest = MIN_OF(fewest, count);
+        }
+        return most <= fewest + 1;
+}
+
+bool pool_is_settled(struct world *world, const char *destination, uint32_t workers,
+                     struct pool_look *ret_look) {
+        struct pool_look first, second;
+
+        if (!take_look(world, destination, &first) || !take_look(world, destination, &second) ||
+            memcmp(&first, &second, sizeof(first)) != 0 || !is_even(world, &first) ||
+            (workers > 0 && first.worker_count != workers))
+                return false;
+        if (ret_look)
+                *ret_look = first;
+        return true;
+}
+
+void wait_settled(struct world *world, const char *destination, uint32_t workers,
+                  struct pool_look *ret_look) {
+        WAIT_UNTIL(world, pool_is_settled(world, destination, workers, ret_look));
 }
 
 uint64_t wait_begin(void) {

@@ -17,6 +17,7 @@
 
 #define WAIT_SECONDS 30
 #define WORLD_OUTBOX_MAX 16
+#define WORLD_WORKER_MAX 64
 #define WORLD_PATH_BYTES 512
 
 struct world_outbox {
@@ -69,7 +70,8 @@ void world_kill_batond(struct world *world); /* SIGKILL, reaped */
 void world_kill_workers(struct world *world, const char *destination);
 /* Everything is killed, the runtime directory emptied, batond started again. */
 void world_reboot(struct world *world);
-/* Through a pidfd; returns at once, or when the process is gone. */
+/* Through a pidfd. A kill is not a death yet: kill_process() returns at once, kill_and_wait() when the
+ * process is gone. A pid that is none is the test's own mistake: it would prove nothing. */
 void kill_process(pid_t pid, int signal_number);
 void kill_and_wait(pid_t pid, int signal_number);
 bool process_is_alive(pid_t pid);
@@ -92,8 +94,27 @@ pid_t worker_of(struct world *world, const char *destination, uint32_t number); 
 bool worker_in_transaction(struct world *world, pid_t pid);
 pid_t any_in_transaction(struct world *world);                 /* 0: nobody is */
 pid_t worker_at_event(struct world *world, uint64_t position); /* has it alone in hand (M6); 0: nobody */
+const struct layout_worker *entry_in_transaction(struct world *world);
 bool all_owned_by_live(struct world *world);
 uint64_t takeover_count(struct world *world, const char *destination);
+/* M6: deaths that count against the event before which the session stands. A third one on it alone parks
+ * the event or stops the session, as it must; who kills at random stays below. */
+unsigned session_deaths(struct world *world, const char *session);
+bool nobody_is_accused(struct world *world); /* of all outboxes: none */
+
+/* Who is where, as one look that was the same twice. Two questions, one after the other, may be answered
+ * by two different states; whoever needs more than one answer asks here. Sessions by number of outbox. */
+struct pool_look {
+        uint32_t worker_count;
+        pid_t workers[WORLD_WORKER_MAX];
+        pid_t owners[WORLD_OUTBOX_MAX], heirs[WORLD_OUTBOX_MAX]; /* heir 0: none */
+        uint64_t epochs[WORLD_OUTBOX_MAX];
+};
+/* So many live (0: any number), every session is owned by the one that it is assigned to, and evenly: no
+ * session is under way, and it stays so until a worker dies, joins or is told to leave. */
+bool pool_is_settled(struct world *world, const char *destination, uint32_t workers,
+                     struct pool_look *ret_look);
+void wait_settled(struct world *world, const char *destination, uint32_t workers, struct pool_look *ret_look);
 
 uint64_t wait_begin(void);
 void wait_step(struct world *world, uint64_t since, const char *what, const char *file, int line);
@@ -111,6 +132,14 @@ void world_faults(struct world *world, const char *rules); /* from now on; the c
 void world_faults_end(struct world *world);
 uint64_t world_fault_count(const struct world *world);
 void world_faults_environment(const struct world *world); /* in the child, before exec */
+
+/* harm.c: harm, and the proof that it was done. */
+void kill_together(const pid_t *pids, size_t count, int signal_number); /* returns when all are gone */
+void stop_process(struct world *world, pid_t pid); /* SIGSTOP; returns when no thread of it runs */
+/* Stops a worker in the midst of its transaction; more is written, so that there always is one. */
+pid_t stop_in_transaction(struct world *world);
+/* The same, and ends it by the signal; no event is hit again before it was moved (session_deaths()). */
+void kill_in_transaction(struct world *world, int signal_number);
 
 /* check.c: the judge. */
 void check_final(struct world *world); /* sqlite:%D/d.db against all outboxes */
