@@ -136,6 +136,29 @@ Test(destination, a_trigger_that_rolls_back_stops_its_session_alone) {
         check_final(&world);
 }
 
+/* M1: accepted, it is no longer stopped, though there is nothing that could be moved and say so. */
+Test(destination, restored_and_adopted_while_the_source_is_empty) {
+        world_outbox_cleaned(&world, "a");
+        world_config_standard(&world, 1, NULL);
+        world_start(&world);
+        outbox_fill(&world, "a", 100);
+        wait_all_moved(&world);
+        database_run(&world, file("d.db"), "VACUUM INTO 'backup.db'");
+        outbox_fill(&world, "a", 100);
+        wait_all_moved(&world);
+        cr_assert_eq(world_stop(&world), 0);
+        world_shell(&world, "rm -f d.db-wal d.db-shm && mv backup.db d.db");
+        /* What the destination lost is gone from the source too. */
+        database_run(&world, file("a.db"), "DELETE FROM outbox; DELETE FROM ledger WHERE seq > 100");
+        world_start(&world);
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));
+        cr_expect_eq(baton(&world, "adopt", "a"), 0, "%s", world.output);
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_IDLE));
+        outbox_fill(&world, "a", 50);
+        wait_all_moved(&world);
+        check_final(&world);
+}
+
 Test(destination, of_another_instance_is_refused) {
         world_outbox(&world, "a");
         outbox_fill(&world, "a", 100);
