@@ -307,17 +307,11 @@ static void start_file(const char *query, unsigned workers) {
 }
 
 Test(destination, file_takes_events_exactly_once_while_workers_die) {
-        pid_t pid;
-
         start_file("", 2);
         outbox_fill(&world, "a", 8000);
         outbox_fill(&world, "b", 8000);
         for (unsigned round = 0; round < 6; round++) {
-                WAIT_UNTIL(&world,
-                           (pid = any_in_transaction(&world)) != 0 || session_position(&world, "a") >= 8000);
-                if (pid != 0)
-                        kill_and_wait(pid, SIGKILL);
-                WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) > 0);
+                kill_in_transaction(&world, SIGKILL);
                 check_destination(&world, destination("file", "out"), "--live");
         }
         wait_all_moved(&world);
@@ -325,16 +319,10 @@ Test(destination, file_takes_events_exactly_once_while_workers_die) {
 }
 
 Test(destination, file_rotates_and_survives_kills_and_a_restart) {
-        pid_t pid;
-
         start_file("?rotate-size=64K", 2);
         outbox_fill(&world, "a", 4000);
-        for (unsigned round = 0; round < 4; round++) {
-                WAIT_UNTIL(&world,
-                           (pid = any_in_transaction(&world)) != 0 || session_position(&world, "a") >= 4000);
-                if (pid != 0)
-                        kill_and_wait(pid, SIGKILL);
-        }
+        for (unsigned round = 0; round < 4; round++)
+                kill_in_transaction(&world, SIGKILL);
         wait_all_moved(&world);
         cr_assert_eq(world_stop(&world), 0);
         outbox_fill(&world, "b", 4000);

@@ -21,7 +21,7 @@ static void start_with(unsigned workers, const char *const *sources) {
                 world_outbox(&world, *sources);
         world_config_standard(&world, workers, NULL);
         world_start(&world);
-        WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == workers && all_owned_by_live(&world));
+        wait_settled(&world, "d", workers, NULL);
 }
 
 /* A pace at which a test of half a second sees the change in the midst of movement. */
@@ -35,24 +35,6 @@ static pid_t write_some(const char *source, uint64_t events) {
         return writer_start(&world, &options);
 }
 
-/* The most and the fewest sessions of one worker. */
-static bool is_even(uint32_t workers) {
-        uint32_t most = 0, fewest = UINT32_MAX;
-        pid_t pids[16];
-
-        if (live_workers(&world, "d", pids, ELEMENTSOF(pids)) != workers)
-                return false;
-        for (uint32_t w = 0; w < workers; w++) {
-                uint32_t count = 0;
-
-                for (size_t i = 0; i < world.outbox_count; i++)
-                        count += session_owner(&world, world.outboxes[i].name) == pids[w];
-                most = MAX_OF(most, count);
-                fewest = MIN_OF(fewest, count);
-        }
-        return most - fewest <= 1 && all_owned_by_live(&world);
-}
-
 Test(membership, one_worker_moves_two_sessions) {
         start_with(1, (const char *[]){ "a", "b", NULL });
         pid_t a = write_some("a", 2000), b = write_some("b", 2000);
@@ -60,19 +42,21 @@ Test(membership, one_worker_moves_two_sessions) {
         writer_wait(&world, a);
         writer_wait(&world, b);
         wait_all_moved(&world);
-        cr_expect_eq(session_owner(&world, "a"), session_owner(&world, "b"));
+        wait_settled(&world, "d", 1, NULL); /* both still with the only one */
         check_final(&world);
 }
 
 Test(membership, a_second_worker_joins_and_takes_one_session_over) {
+        struct pool_look look;
+
         start_with(1, (const char *[]){ "a", "b", NULL });
-        pid_t a = write_some("a", 3000), b = write_some("b", 3000), first = session_owner(&world, "a");
+        pid_t first = worker_of(&world, "d", 0), a = write_some("a", 3000), b = write_some("b", 3000);
 
         WAIT_UNTIL(&world, session_position(&world, "a") > 300 && session_position(&world, "b") > 300);
         cr_assert_eq(baton(&world, "scale", "d", "2"), 0, "%s", world.output);
-        WAIT_UNTIL(&world, is_even(2));
+        wait_settled(&world, "d", 2, &look);
         cr_expect(process_is_alive(first), "the first worker stays");
-        cr_expect(session_owner(&world, "a") == first || session_owner(&world, "b") == first,
+        cr_expect(look.owners[0] == first || look.owners[1] == first,
                   "as few moves as possible: it keeps one of them");
         check_live(&world);
         writer_wait(&world, a);
@@ -83,12 +67,11 @@ Test(membership, a_second_worker_joins_and_takes_one_session_over) {
 
 Test(membership, a_worker_leaves_and_its_session_goes_to_the_other) {
         start_with(2, (const char *[]){ "a", "b", NULL });
-        WAIT_UNTIL(&world, is_even(2));
         pid_t a = write_some("a", 3000), b = write_some("b", 3000);
 
         WAIT_UNTIL(&world, session_position(&world, "a") > 300 && session_position(&world, "b") > 300);
         cr_assert_eq(baton(&world, "scale", "d", "1"), 0, "%s", world.output);
-        WAIT_UNTIL(&world, is_even(1));
+        wait_settled(&world, "d", 1, NULL);
         check_live(&world);
         writer_wait(&world, a);
         writer_wait(&world, b);
@@ -106,7 +89,7 @@ Test(membership, seven_sessions_spread_evenly_as_workers_come_and_go) {
                 writers[i] = write_some(sources[i], 1000);
         for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
                 cr_assert_eq(baton(&world, "scale", "d", steps[i]), 0, "%s", world.output);
-                WAIT_UNTIL(&world, is_even((uint32_t) (steps[i][0] - '0')));
+                wait_settled(&world, "d", (uint32_t) (steps[i][0] - '0'), NULL);
         }
         for (size_t i = 0; i < 7; i++)
                 writer_wait(&world, writers[i]);

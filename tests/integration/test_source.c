@@ -312,8 +312,11 @@ Test(source, cleaned_by_delete_while_workers_die) {
         pid_t writer = writer_start(&world, &options);
 
         for (unsigned round = 1; round <= 3; round++) {
+                pid_t owner;
+
                 WAIT_UNTIL(&world, session_position(&world, "a") > round * 800);
-                kill_process(session_owner(&world, "a"), SIGKILL);
+                WAIT_UNTIL(&world, (owner = session_owner(&world, "a")) != 0);
+                kill_and_wait(owner, SIGKILL);
         }
         writer_wait(&world, writer);
         wait_all_moved(&world);

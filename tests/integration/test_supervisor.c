@@ -26,10 +26,15 @@ static void end(void) {
 TestSuite(supervisor, .init = begin, .fini = end, .timeout = 120);
 
 static void wait_workers(uint32_t workers) {
-        WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == workers && all_owned_by_live(&world));
+        wait_settled(&world, "d", workers, NULL);
 }
 
-static void start_two(const char *baton_lines) {
+/* Sessions as the look numbers them: each has a worker of its own. */
+enum { A, B };
+
+static struct pool_look start_two(const char *baton_lines) {
+        struct pool_look look;
+
         char text[2048];
 
         world_outbox(&world, "a");
@@ -41,8 +46,8 @@ static void start_two(const char *baton_lines) {
                 baton_lines);
         world_config(&world, text);
         world_start(&world);
-        wait_workers(2);
-        WAIT_UNTIL(&world, session_owner(&world, "a") != session_owner(&world, "b"));
+        wait_settled(&world, "d", 2, &look);
+        return look;
 }
 
 static pid_t write_paced(const char *source, uint64_t events, unsigned per_second) {
@@ -57,41 +62,40 @@ static void finish(void) {
 }
 
 Test(supervisor, killed_alone_the_workers_go_on_and_the_next_one_adopts_them) {
-        start_two("");
-        pid_t a = write_paced("a", 4000, 4000), b = write_paced("b", 4000, 4000);
-        pid_t owner_a = session_owner(&world, "a"), owner_b = session_owner(&world, "b");
-        uint64_t epoch = session_epoch(&world, "a"), position;
+        struct pool_look before = start_two("");
 
-        WAIT_UNTIL(&world, session_position(&world, "a") > 100);
         world_kill_batond(&world);
-        position = session_position(&world, "a");
-        WAIT_UNTIL(&world, session_position(&world, "a") > position + 1000);
-        cr_expect_eq(session_owner(&world, "a"), owner_a, "nothing changes without a supervisor");
+        /* All of it is written and moved without one. */
+        pid_t a = write_paced("a", 4000, 8000), b = write_paced("b", 4000, 8000);
+
+        WAIT_UNTIL(&world, session_position(&world, "a") > 1000 && session_position(&world, "b") > 1000);
+        cr_expect_eq(session_epoch(&world, "a"), before.epochs[A], "nothing changes without a supervisor");
         world_start(&world);
         WAIT_UNTIL(&world, world.segment->header->supervisor_pid == (uint32_t) world.batond);
         /* It commands what it adopted. */
         cr_expect_eq(baton(&world, "scale", "d", "3"), 0, "%s", world.output);
-        WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == 3);
-        cr_expect(process_is_alive(owner_a) && process_is_alive(owner_b), "the same workers");
-        cr_expect_eq(session_epoch(&world, "a"), epoch, "and nothing was taken over");
+        struct pool_look after;
+
+        wait_settled(&world, "d", 3, &after);
+        cr_expect(after.owners[A] == before.owners[A] && after.owners[B] == before.owners[B],
+                  "the same workers");
+        cr_expect_eq(after.epochs[A], before.epochs[A], "and nothing was taken over");
         writer_wait(&world, a);
         writer_wait(&world, b);
         finish();
 }
 
 Test(supervisor, killed_and_then_a_worker_too_the_survivor_takes_over) {
-        start_two("");
+        struct pool_look before = start_two("");
         pid_t a = write_paced("a", 3000, 4000);
 
         WAIT_UNTIL(&world, session_position(&world, "a") > 100);
-        pid_t victim = session_owner(&world, "a"), survivor = session_owner(&world, "b");
-
         world_kill_batond(&world);
-        kill_and_wait(victim, SIGKILL);
-        WAIT_UNTIL(&world, session_owner(&world, "a") == survivor);
+        kill_and_wait(before.owners[A], SIGKILL);
+        WAIT_UNTIL(&world, session_owner(&world, "a") == before.owners[B]);
         world_start(&world);
         wait_workers(2);
-        cr_expect(process_is_alive(survivor));
+        cr_expect(process_is_alive(before.owners[B]));
         writer_wait(&world, a);
         finish();
 }
@@ -126,16 +130,15 @@ Test(supervisor, killed_while_it_writes_a_configuration) {
 }
 
 Test(supervisor, killed_together_with_a_worker) {
-        start_two("");
+        struct pool_look before = start_two(""), after;
+
         outbox_fill(&world, "a", 3000);
         outbox_fill(&world, "b", 3000);
-        pid_t victim = session_owner(&world, "b");
-
-        kill_process(world.batond, SIGKILL);
-        kill_process(victim, SIGKILL);
-        world_kill_batond(&world);
+        kill_together((pid_t[]){ world.batond, before.owners[B] }, 2, SIGKILL);
+        world.batond = 0;
         world_start(&world);
-        wait_workers(2);
+        wait_settled(&world, "d", 2, &after);
+        cr_expect_gt(after.epochs[B], before.epochs[B], "it was taken over");
         finish();
 }
 
@@ -151,10 +154,9 @@ static void kill_everything(void) {
 }
 
 Test(supervisor, starts_again_after_all_died) {
-        start_two("");
-        outbox_fill(&world, "a", 3000);
-        uint64_t epoch = session_epoch(&world, "a");
+        uint64_t epoch = start_two("").epochs[A];
 
+        outbox_fill(&world, "a", 3000);
         kill_everything();
         check_live(&world);
         outbox_fill(&world, "b", 500);
@@ -170,10 +172,10 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
 }
 
 Test(supervisor, starts_again_after_a_reboot_which_empties_the_runtime_directory) {
-        start_two("");
+        uint64_t epoch = start_two("").epochs[A];
+
         outbox_fill(&world, "a", 3000);
         wait_all_moved(&world);
-        uint64_t epoch = session_epoch(&world, "a");
 
         kill_everything();
         cr_assert_eq(nftw(world.runtime, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
@@ -186,7 +188,7 @@ Test(supervisor, starts_again_after_a_reboot_which_empties_the_runtime_directory
 }
 
 Test(supervisor, starts_again_after_an_orderly_stop_and_a_reboot) {
-        start_two("");
+        (void) start_two("");
         outbox_fill(&world, "a", 500);
         wait_all_moved(&world);
         kill_process(world.batond, SIGTERM);
@@ -202,7 +204,7 @@ Test(supervisor, starts_again_after_an_orderly_stop_and_a_reboot) {
 Test(supervisor, a_second_one_is_refused_with_the_pid_of_the_first) {
         char pid_text[16];
 
-        start_two("");
+        (void) start_two("");
         (void) snprintf(pid_text, sizeof(pid_text), "%d", (int) world.batond);
         cr_expect_neq(world_run(&world, "batond", "-c", world.config, "--state", world.state, "--runtime",
                                 world.runtime, NULL),
@@ -218,7 +220,7 @@ Test(supervisor, a_second_one_is_refused_with_the_pid_of_the_first) {
 }
 
 Test(supervisor, terminated_it_drains_and_exits_0) {
-        start_two("");
+        (void) start_two("");
         pid_t a = write_paced("a", 2000, 5000);
 
         WAIT_UNTIL(&world, session_position(&world, "a") > 100);
@@ -232,7 +234,7 @@ Test(supervisor, terminated_it_drains_and_exits_0) {
 }
 
 Test(supervisor, workers_without_one_leave_after_adopt_timeout) {
-        start_two("");
+        (void) start_two("");
         world_config(&world,
                      "[baton]\nadopt-timeout = 1s\n[destination d]\nurl = sqlite:%D/d.db\nworkers = 2\n"
                      "[source a]\nurl = sqlite:%D/a.db\nto = d\n[source b]\nurl = sqlite:%D/b.db\nto = d\n");
@@ -250,7 +252,7 @@ Test(supervisor, workers_without_one_leave_after_adopt_timeout) {
 }
 
 Test(supervisor, stopped_status_still_answers) {
-        start_two("");
+        (void) start_two("");
         outbox_fill(&world, "a", 300);
         wait_all_moved(&world);
         kill_process(world.batond, SIGSTOP);
@@ -264,8 +266,7 @@ Test(supervisor, stopped_status_still_answers) {
 
 /* ---- stalls (S3) ------------------------------------------------------------------------------- */
 Test(supervisor, kills_a_worker_that_does_not_answer_and_replaces_it) {
-        start_two("stall-timeout = 1s\n");
-        pid_t victim = session_owner(&world, "a");
+        pid_t victim = start_two("stall-timeout = 1s\n").owners[A];
 
         outbox_fill(&world, "b", 100);
         wait_all_moved(&world);
@@ -278,29 +279,33 @@ Test(supervisor, kills_a_worker_that_does_not_answer_and_replaces_it) {
 }
 
 Test(supervisor, kills_a_worker_stopped_in_its_transaction) {
-        start_two("stall-timeout = 1s\n");
-        pid_t a = write_paced("a", 3000, 0), b = write_paced("b", 3000, 0), victim = 0;
+        pid_t victim;
 
-        WAIT_UNTIL(&world, session_position(&world, "a") > 10);
-        for (unsigned i = 0; i < 1000 && victim == 0; i++)
-                victim = any_in_transaction(&world);
-        if (victim == 0)
-                victim = session_owner(&world, "a");
-        kill_process(victim, SIGSTOP);
+        (void) start_two("stall-timeout = 1s\n");
+        victim = stop_in_transaction(&world);
         WAIT_UNTIL(&world, !process_is_alive(victim));
         wait_workers(2);
-        writer_wait(&world, a);
-        writer_wait(&world, b);
         finish();
 }
 
-Test(supervisor, an_idle_worker_is_not_stalled) {
-        start_two("stall-timeout = 500ms\n");
-        pid_t a = session_owner(&world, "a"), b = session_owner(&world, "b");
-        uint64_t until = clock_usec() + 2 * USEC_PER_SEC;
+static uint64_t answered_pings(pid_t pid) {
+        for (uint32_t i = 0; i < world.segment->worker_count; i++)
+                if ((pid_t) world.segment->workers[i].pid == pid)
+                        return world.segment->workers[i].pong;
+        return 0;
+}
 
-        while (clock_usec() < until)
-                (void) usleep(20000);
+Test(supervisor, an_idle_worker_is_not_stalled) {
+        struct pool_look look = start_two("stall-timeout = 500ms\n");
+        pid_t a = look.owners[A], b = look.owners[B];
+
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_IDLE) && session_is(&world, "b", SESSION_IDLE));
+        uint64_t before_a = answered_pings(a), before_b = answered_pings(b);
+
+        /* The supervisor asks four times in a stall-timeout: this is four of them. */
+        WAIT_UNTIL(&world,
+                   (answered_pings(a) >= before_a + 16 && answered_pings(b) >= before_b + 16) ||
+                           !process_is_alive(a) || !process_is_alive(b));
         cr_expect(process_is_alive(a) && process_is_alive(b), "idle is not stalled");
         outbox_fill(&world, "a", 100);
         finish();
@@ -315,7 +320,7 @@ static void reload(void) {
 }
 
 Test(supervisor, reload_adds_and_removes_sources) {
-        start_two("");
+        (void) start_two("");
         outbox_fill(&world, "a", 500);
         outbox_fill(&world, "b", 500);
         wait_all_moved(&world);
@@ -350,9 +355,8 @@ Test(supervisor, reload_adds_and_removes_sources) {
 }
 
 Test(supervisor, reload_of_a_bad_file_changes_nothing_and_says_why) {
-        start_two("");
+        pid_t owner = start_two("").owners[A];
         uint64_t generation = world.segment->header->config_generation;
-        pid_t owner = session_owner(&world, "a");
 
         world_config(&world, "[baton]\n[destination d]\nurl = sqlite:%D/d.db\nwokers = 2\n"
                              "[source a]\nurl = sqlite:%D/a.db\nto = d\n");

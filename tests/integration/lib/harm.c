@@ -11,8 +11,8 @@
 #include "base/io.h"
 #include "tests/integration/lib/outbox.h"
 
-/* Of each outbox, at least: several transactions of the largest batch that a test sets. */
-#define BACKLOG_EVENTS 3000
+/* Of one outbox, then of the next. */
+#define FEED_EVENTS 4000
 /* A transaction may end between the look and the stop; so often in a row it does not. */
 #define MISSES_MAX 100
 
@@ -64,30 +64,41 @@ void stop_process(struct world *world, pid_t pid) {
 }
 
 /* ---- in a transaction -------------------------------------------------------------------------- */
-static void keep_busy(struct world *world) {
-        for (size_t i = 0; i < world->outbox_count; i++) {
-                const char *name = world->outboxes[i].name;
+/* Events are moved faster than they are written: what is to be caught at it must be fed meanwhile. */
+struct feeder {
+        pid_t writer;
+        unsigned turn;
+};
 
-                if (session_position(world, name) + BACKLOG_EVENTS > outbox_last(world, name))
-                        outbox_fill(world, name, 2 * BACKLOG_EVENTS);
-        }
+static void feed(struct world *world, struct feeder *feeder) {
+        struct writer_options options = { .events = FEED_EVENTS, .transaction_events = 200 };
+
+        if (feeder->writer > 0 && process_is_alive(feeder->writer))
+                return;
+        if (feeder->writer > 0)
+                writer_wait(world, feeder->writer);
+        options.source = world->outboxes[feeder->turn++ % world->outbox_count].name;
+        feeder->writer = writer_start(world, &options);
 }
 
 /* Its word is read while no thread of it runs, so it cannot leave the transaction before we do to it what
  * we came for. */
 pid_t stop_in_transaction(struct world *world) {
+        struct feeder feeder = { 0 };
+
         for (unsigned i = 0; i < MISSES_MAX; i++) {
                 const struct layout_worker *entry;
                 uint64_t life;
                 pid_t pid;
 
-                keep_busy(world);
-                WAIT_UNTIL(world, (entry = entry_in_transaction(world)) != NULL);
+                WAIT_UNTIL(world, (feed(world, &feeder), (entry = entry_in_transaction(world)) != NULL));
                 life = entry->life;
                 pid = (pid_t) entry->pid;
                 stop_process(world, pid);
-                if (entry->transaction_since_usec != 0 && entry->life == life)
+                if (entry->transaction_since_usec != 0 && entry->life == life) {
+                        writer_wait(world, feeder.writer);
                         return pid;
+                }
                 kill_process(pid, SIGCONT);
         }
         world_fail(world, "of %d stops none hit a transaction", MISSES_MAX);
