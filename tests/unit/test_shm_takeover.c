@@ -211,6 +211,20 @@ static int swallow_news(struct segment *segment, void *argument) {
         return pause(); /* which never comes back */
 }
 
+static bool is_asleep(pid_t pid) {
+        char path[64], text[512] = "";
+        const char *state;
+        FILE *file;
+
+        (void) snprintf(path, sizeof path, "/proc/%d/stat", pid);
+        file = fopen(path, "re");
+        cr_assert_not_null(file);
+        cr_assert_gt(fread(text, 1, sizeof text - 1, file), 0);
+        (void) fclose(file);
+        state = strrchr(text, ')');
+        return state && state[1] == ' ' && state[2] == 'S';
+}
+
 /* One try: a first death is seen by the watcher; the wake of a second goes to one that does nothing. */
 static bool second_death_is_seen(void) {
         struct segment *segment = test_segment(8, 16);
@@ -221,8 +235,8 @@ static bool second_death_is_seen(void) {
 
         while (atomic_load(&segment->pools[63].latched) == 0)
                 test_pause();
-        for (unsigned i = 0; i < 20; i++)
-                test_pause(); /* it is the first in the kernel's queue now */
+        while (!is_asleep(swallower))
+                test_pause(); /* then it is the first in the kernel's queue */
         watcher = peer_start(segment, 0, true);
         for (unsigned i = 0; i < 400; i++)
                 test_pause(); /* the echo of its own entry is over */

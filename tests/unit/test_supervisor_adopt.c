@@ -37,6 +37,24 @@ static void wait_owned(const struct segment *segment, uint32_t count, uint32_t w
         } while (owned_slots(segment) != count || live != workers);
 }
 
+/* Each slot is with the worker that it is assigned to, and not all with the first: the last hand-over of the
+ * balance is over, nothing moves any more. */
+static void wait_spread(const struct segment *segment, uint32_t count) {
+        uint64_t deadline_usec = clock_usec() + PATIENCE_USEC, assigned;
+        uint32_t at_home, with_first;
+
+        do {
+                cr_assert_lt(clock_usec(), deadline_usec, "never spread");
+                (void) usleep(5000);
+                at_home = with_first = 0;
+                for (uint32_t i = 0; i < count; i++) {
+                        assigned = atomic_load(&segment->slots[i].assigned_ref);
+                        at_home += assigned != 0 && assigned == atomic_load(&segment->slots[i].owner_ref);
+                        with_first += assigned == atomic_load(&segment->slots[0].assigned_ref);
+                }
+        } while (at_home != count || with_first != count / 2);
+}
+
 Test(supervisor_adopt, P1_workers_and_sessions_go_on_and_are_adopted) {
         uint64_t owners[6], epochs[6], number;
         struct segment *segment;
@@ -47,7 +65,7 @@ Test(supervisor_adopt, P1_workers_and_sessions_go_on_and_are_adopted) {
         first = supervisor_fork(NULL);
         segment = segment_seen();
         wait_owned(segment, 6, 2);
-        (void) usleep(300000); /* the last hand-over of the balance */
+        wait_spread(segment, 6);
         supervisor_kill(first);
         number = segment->header->epoch_base >> 32;
         cr_assert_eq(number, 1);

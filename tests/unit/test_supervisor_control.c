@@ -222,8 +222,11 @@ Test(supervisor_control, connections_are_bounded_and_come_free_again) {
         cr_assert_gt(send(fds[1], "\0GET / HTTP/1.1\r\n\r\n", 19, MSG_NOSIGNAL), 0);
         until(manager, is_closed(fds[1]) || recv(fds[1], (char[64]){ 0 }, 64, MSG_DONTWAIT) > 0);
         for (unsigned i = 0; i < ELEMENTSOF(fds); i++)
+                (void) shutdown(fds[i], SHUT_WR);
+        for (unsigned i = 0; i < ELEMENTSOF(fds); i++) {
+                until(manager, is_closed(fds[i]));
                 (void) close(fds[i]);
-        turn_for(manager, 50 * USEC_PER_MSEC);
+        }
         bus = client();
         answer = call(manager, bus, CONTROL_METHOD_PING, "", NULL);
         cr_assert_eq(answer.pid, (uint32_t) getpid());

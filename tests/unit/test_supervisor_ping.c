@@ -148,22 +148,27 @@ Test(supervisor_ping, S3_who_waits_for_a_disk_is_not_killed) {
 }
 
 Test(supervisor_ping, S3_a_supervisor_that_was_stopped_itself_kills_nobody) {
+        const struct layout_worker *entry;
         struct manager *manager;
         struct process *member;
+        int status;
 
         config_simple("stall-timeout = 1s\n", 1, 1);
         manager = supervisor_start();
         until(manager, is_balanced(manager, 1, 1));
         member = some_member(manager);
         /* Its last beat and the last answer are an hour ago, and a ping is open: all stood still. */
-        worker_does("silent", true);
-        (void) usleep(50000);
+        cr_assert_eq(kill(member->pid, SIGSTOP), 0);
+        cr_assert_eq(waitpid(member->pid, &status, WUNTRACED), member->pid);
+        cr_assert(WIFSTOPPED(status));
         ping_tick(manager, clock_usec());
+        entry = &manager->segment->workers[worker_ref_index(member->ref)];
+        cr_assert_neq(atomic_load(&entry->pong), atomic_load(&entry->ping));
         manager->ping_usec -= 3600 * USEC_PER_SEC;
         member->answered_usec -= 3600 * USEC_PER_SEC;
         ping_tick(manager, clock_usec());
         cr_assert_eq(member->kill_usec, 0);
-        worker_does("silent", false);
+        cr_assert_eq(kill(member->pid, SIGCONT), 0);
         supervisor_stop(manager);
 }
 

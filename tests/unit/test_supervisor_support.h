@@ -6,6 +6,7 @@
 #pragma once
 
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -345,6 +346,32 @@ static inline uint32_t owned_by(const struct manager *manager, uint64_t ref) {
         for (uint32_t i = 0; i < manager->segment->slot_count; i++)
                 count += atomic_load(&manager->segment->slots[i].state) == SLOT_OWNED &&
                          atomic_load(&manager->segment->slots[i].owner_ref) == ref;
+        return count;
+}
+
+/* Workers of this place that run, whether the supervisor knows them or not. */
+static inline uint32_t workers_running(void) {
+        char path[64], text[1024], wanted[600];
+        DIR *directory = opendir("/proc");
+        uint32_t count = 0;
+
+        cr_assert_not_null(directory);
+        (void) snprintf(wanted, sizeof wanted, "--state%c%s", '\0', place.state);
+        for (struct dirent *entry; (entry = readdir(directory));) {
+                ssize_t bytes;
+                int fd;
+
+                (void) snprintf(path, sizeof path, "/proc/%.16s/cmdline", entry->d_name);
+                fd = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? open(path, O_RDONLY | O_CLOEXEC)
+                                                                        : -1;
+                if (fd < 0)
+                        continue;
+                bytes = read(fd, text, sizeof text);
+                count += bytes > 0 && memmem(text, (size_t) bytes, wanted,
+                                             strlen("--state") + 1 + strlen(place.state) + 1) != NULL;
+                (void) close(fd);
+        }
+        (void) closedir(directory);
         return count;
 }
 
