@@ -303,9 +303,8 @@ Test(supervisor, an_idle_worker_is_not_stalled) {
         uint64_t before_a = answered_pings(a), before_b = answered_pings(b);
 
         /* The supervisor asks four times in a stall-timeout: this is four of them. */
-        WAIT_UNTIL(&world,
-                   (answered_pings(a) >= before_a + 16 && answered_pings(b) >= before_b + 16) ||
-                           !process_is_alive(a) || !process_is_alive(b));
+        WAIT_UNTIL(&world, (answered_pings(a) >= before_a + 16 && answered_pings(b) >= before_b + 16) ||
+                                   !process_is_alive(a) || !process_is_alive(b));
         cr_expect(process_is_alive(a) && process_is_alive(b), "idle is not stalled");
         outbox_fill(&world, "a", 100);
         finish();
