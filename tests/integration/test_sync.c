@@ -341,14 +341,16 @@ static void random_fault(unsigned *seed) {
         static const char *const files[] = { "*/d.db-wal",    "*/d.db",     "*/out/*.0*", "*/out/*",
                                              "*/journal/d/*", "*/a.db-wal", "*/state/*" };
         char rule[128];
+        pid_t owner;
 
         (void) snprintf(rule, sizeof(rule), "%s %d %s\n",
                         actions[(size_t) rand_r(seed) % ELEMENTSOF(actions)], rand_r(seed) % 4,
                         files[(size_t) rand_r(seed) % ELEMENTSOF(files)]);
         world_faults(&world, rule);
         (void) usleep((useconds_t) rand_r(seed) % 80000);
-        if (rand_r(seed) % 4 == 0)
-                kill_process(session_owner(&world, "a"), SIGKILL);
+        owner = session_owner(&world, "a"); /* 0: it died of the fault, and nobody has it yet */
+        if (rand_r(seed) % 4 == 0 && owner > 0)
+                kill_process(owner, SIGKILL);
         world_faults_end(&world);
         (void) usleep((useconds_t) rand_r(seed) % 80000);
 }
