@@ -156,6 +156,8 @@ static int move_rows(struct session *session, const struct batch_limits *limits,
         session->blames_source = true;
         r = session->entry->ops->fetch(session->source, session->target_checkpoint.position, limits,
                                        &worker->batch, &session->more, ret_failure);
+        if (r >= 0) /* M4: a backup may have been restored between the look at the anchor and this one */
+                r = verify_again(session, ret_failure);
         session->blames_source = r < 0;
         if (r < 0)
                 return r;

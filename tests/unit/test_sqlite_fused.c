@@ -420,6 +420,32 @@ Test(sqlite_fused, m4_another_file_under_the_path_is_not_moved_from) {
         sqlite3_close(app);
 }
 
+Test(sqlite_fused, m4_a_backup_restored_between_two_moves_is_not_moved_from) {
+        const struct batch_limits limits = limits_of(100, 1 << 20);
+        struct destination_session *session;
+        struct checkpoint checkpoint = { 0 };
+        struct destination *destination;
+        struct moved moved;
+        sqlite3 *app;
+
+        find_ops();
+        app = app_outbox("app.db");
+        app_fill(app, 10);
+        destination = destination_get("out.db");
+        session = take_over(destination, 1, &checkpoint);
+        must(attach(session, "app.db", failure));
+        cr_assert_eq(move_once(destination, session, &checkpoint, 5, 1 << 20).event_count, 5);
+        app_run(app, "UPDATE outbox SET payload = 'restored ' || seq"); /* the same file, the same numbers */
+        must(dst->begin(destination, failure));
+        must(dst->session_begin(session, failure));
+        must_fail(dst->fused_move(session, 5, &limits, &moved, failure), -ESTALE, FAILURE_IDENTITY);
+        dst->session_rollback(session);
+        dst->rollback(destination);
+        dst->session_close(session);
+        dst->close(destination);
+        sqlite3_close(app);
+}
+
 Test(sqlite_fused, m12_the_application_writes_while_we_move) {
         const struct batch_limits limits = limits_of(100, 1 << 20);
         struct destination_session *session;

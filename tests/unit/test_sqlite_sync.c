@@ -38,7 +38,7 @@ static size_t fetch_all(struct source *source, uint64_t after, uint64_t *ret_las
 
 /* Longer than the kernel's clock for time stamps stands still. */
 static void let_stamps_age(void) {
-        const struct timespec span = { .tv_nsec = 80 * 1000 * 1000 };
+        const struct timespec span = { .tv_sec = 2, .tv_nsec = 100 * 1000 * 1000 };
 
         (void) nanosleep(&span, NULL);
 }

@@ -13,6 +13,15 @@ static void ops_replace(struct session *session) {
         session->entry->ops = &replaced_ops;
 }
 
+/* A backup comes into the source's file after the anchor was compared and before the events are read. */
+static sqlite3 *restoring;
+
+static int fetch_after_a_restore(struct source *source, uint64_t after, const struct batch_limits *limits,
+                                 struct event_batch *batch, bool *ret_more, struct failure *ret_failure) {
+        app_run(restoring, "UPDATE outbox SET payload = 'restored ' || seq");
+        return source_ops_find("sqlite")->fetch(source, after, limits, batch, ret_more, ret_failure);
+}
+
 static void stop_by_emptying(sqlite3 *app, struct session *session) {
         app_run(app, "DELETE FROM outbox");
         session_set_ready(session);
@@ -136,6 +145,26 @@ Test(mover, W2_nothing_is_cleaned_from_what_was_restored_into_the_same_file) {
         settle();
         expect_phase(0, SESSION_STOPPED);
         cr_assert_eq(app_number(app, "SELECT count(*) FROM outbox"), 101);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+Test(mover, M4_a_backup_restored_in_the_midst_of_a_batch_is_not_moved_from) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = session_begin_on(0, "a", "a.db", "");
+
+        app_fill(app, 5);
+        settle();
+        cr_assert_eq(moved("a"), 5);
+        ops_replace(session);
+        replaced_ops.fetch = fetch_after_a_restore;
+        restoring = app;
+        session->row_once = true; /* the row path: two questions, two snapshots */
+        app_fill(app, 5);
+        session_set_ready(session);
+        settle();
+        expect_phase(0, SESSION_STOPPED);
+        cr_assert_eq(status_of(0).failure_kind, FAILURE_IDENTITY);
+        cr_assert_eq(moved("a"), 5, "nothing of what was read is kept");
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 

@@ -9,8 +9,8 @@
  *
  * Guarantees kept here: the source is attached with mode=ro, so no lock of ours hinders its writer (M12);
  * only in WAL mode, because in rollback mode our read lock would hold its commits up until ours; and the
- * anchor is compared at the first move after each attachment (M4), for the path may lead to another file
- * by now. A failure never says which event is to blame: the caller takes the row path, which can.
+ * anchor is compared before each move (M4), for another file may have come to the path, or a backup into the
+ * file. A failure never says which event is to blame: the caller takes the row path, which can.
  *
  * Must not touch: the source for writing; ATTACH or DETACH inside a transaction. Logs nothing. */
 #include <errno.h>
@@ -42,7 +42,6 @@ struct fused {
         struct outbox_table table;
         sqlite3_stmt *move, *more, *row;
         uint64_t average_bytes; /* of an event, from the last chunk */
-        bool anchor_is_checked;
 };
 
 struct fused_run {
@@ -315,14 +314,15 @@ int fused_has_more(struct destination_session *session, uint64_t after, bool *re
         return 0;
 }
 
-/* M4: what is attached must be the file whose anchor stands in the checkpoint. */
+/* M4: what is attached must be the file whose anchor stands in the checkpoint. Asked before every move, in the
+ * snapshot that is moved from: a backup may be restored into the same file at any time. */
 static int check_anchor(struct fused *fused, uint64_t after, struct failure *ret_failure) {
         struct destination_session *session = fused->session;
         struct event event;
         bool is_same = false;
         int r = 0, code;
 
-        if (fused->anchor_is_checked || after == 0)
+        if (after == 0)
                 return 0;
         (void) sqlite3_bind_int64(fused->row, 1, (int64_t) after);
         code = sqlite3_step(fused->row);
@@ -338,7 +338,6 @@ static int check_anchor(struct fused *fused, uint64_t after, struct failure *ret
         if (!is_same)
                 return failure_set(ret_failure, -ESTALE, FAILURE_IDENTITY,
                                    "%s: event %" PRIu64 " is not the one that was moved", fused->path, after);
-        fused->anchor_is_checked = true;
         return 0;
 }
 
@@ -451,7 +450,6 @@ int fused_move(struct destination_session *session, uint64_t after, const struct
         r = move_all(fused, &run, after, limits, ret_failure);
         if (r < 0)
                 return r;
-        fused->anchor_is_checked = true; /* from here on it is this attachment that was moved from */
         *ret_moved = run.moved;
         return 0;
 }

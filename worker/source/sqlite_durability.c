@@ -30,7 +30,9 @@
 #include "base/macro.h"
 #include "worker/source/sqlite_db.h"
 
-#define STAMP_GRAIN_NSEC 50000000LL
+/* The kernel stamps a write before it copies it, and a writer that is throttled may sleep in between, 200 ms at a
+ * time: what looks old enough must be older than that by far. */
+#define STAMP_GRAIN_NSEC 2000000000LL
 
 static int sync_failed(const char *path, const char *what, struct failure *ret_failure) {
         return failure_set(
