@@ -96,6 +96,35 @@ Test(sqlite_sync, m11_unchanged_files_are_skipped_once_their_stamp_is_old) {
         sqlite3_close(app);
 }
 
+Test(sqlite_sync, m11_what_is_visible_is_synced_once) {
+        struct source *source;
+        uint64_t last;
+        sqlite3 *app = app_outbox("app.db");
+
+        app_run(app, "PRAGMA synchronous = OFF");
+        app_fill(app, 10);
+        source = source_get("app.db", "");
+        (void) fetch_all(source, 0, &last);
+        faults = (struct faults){ 0 };
+        must(src->sync(source, failure));
+        cr_assert_eq(faults.sync_count_wal, 1);
+        (void) fetch_all(source, 5, &last);
+        must(src->sync(source, failure));
+        cr_assert_eq(faults.sync_count_wal, 1, "however fresh the file is: nothing was committed since");
+        app_fill(app, 1);
+        (void) fetch_all(source, 10, &last);
+        must(src->sync(source, failure));
+        cr_assert_eq(faults.sync_count_wal, 2);
+        app_run(app, "PRAGMA wal_checkpoint(RESTART)"); /* not synced by it, and the log begins anew */
+        app_fill(app, 1);
+        (void) fetch_all(source, 11, &last);
+        must(src->sync(source, failure));
+        cr_assert_eq(faults.sync_count_wal, 3);
+        cr_assert_geq(faults.sync_count_database, 1);
+        src->close(source);
+        sqlite3_close(app);
+}
+
 Test(sqlite_sync, m11_a_fresh_stamp_is_not_trusted) {
         struct source *source;
         uint64_t last;

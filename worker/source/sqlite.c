@@ -179,7 +179,7 @@ static int source_has_more(struct source *source, uint64_t after, bool *ret_more
         assert(source);
         assert(ret_more);
 
-        before = wal_index_read(source->reader);
+        before = wal_index_read(source->reader, "main");
         source->quiet.is_known = false;
         r = bind_position(source, source->more, after, ret_failure);
         if (r < 0)
@@ -210,7 +210,7 @@ static bool source_is_quiet(struct source *source) {
 
         if (!source->quiet.is_known)
                 return false;
-        now = wal_index_read(source->reader);
+        now = wal_index_read(source->reader, "main");
         return wal_index_is_same(&source->quiet, &now);
 }
 

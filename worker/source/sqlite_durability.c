@@ -7,8 +7,9 @@
  * Order matters. First the -wal: after it, every frame that still stands there is durable. Then the
  * database file: a frame that is no longer in the -wal was copied into it before the first step ended.
  *
- * A file that was not written since we last synced it is not synced again (a source with a backlog costs
- * no sync at all). The skip is sound only if every write after the last sync would show in (size, ctime). The kernel
+ * Nothing is synced where the WAL index stands as it stood before our last sync: a frame is in the -wal before
+ * the index speaks of it, so that sync covered whatever is visible now (a source with a backlog costs no sync
+ * at all). Else, a file that was not written since we last synced it is not synced again. That skip is sound only if every write after the last sync would show in (size, ctime). The kernel
  * stamps with a clock that stands still for up to a tick (10 ms); two writes in one tick look alike. So a
  * sync is remembered only if the stamp was older than STAMP_GRAIN when it began. (ctime, not mtime: nobody
  * can set it. An application that writes through a memory map is stamped at write-back; SQLite as shipped
@@ -168,6 +169,7 @@ static int sync_rollback(sqlite3_file *database, const char *path, struct durabi
 int durability_sync(sqlite3 *db, const char *schema, const char *path, struct durability *durability,
                     struct failure *ret_failure) {
         sqlite3_file *database, *wal;
+        struct wal_index index;
         bool wal_is_missing;
         const char *real;
         int r;
@@ -178,6 +180,9 @@ int durability_sync(sqlite3 *db, const char *schema, const char *path, struct du
 
         if (durability->has_failed)
                 return sync_failed(path, "files", ret_failure);
+        index = wal_index_read(db, schema);
+        if (wal_index_is_same(&durability->index, &index))
+                return 0;
         database = db_file(db, schema, SQLITE_FCNTL_FILE_POINTER);
         if (!database)
                 return failure_set(
@@ -200,5 +205,7 @@ int durability_sync(sqlite3 *db, const char *schema, const char *path, struct du
         if (r >= 0 && wal)
                 r = sync_file(database, real, "database file", &durability->database, ret_failure);
         durability->has_failed = r == -EIO;
+        durability->index = index;
+        durability->index.is_known = index.is_known && r >= 0;
         return r;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/failure.h"
+#include "worker/source/sqlite_wal.h"
 
 /* A file that is durable as it was when it looked like this. */
 struct synced_file {
@@ -19,8 +20,9 @@ struct synced_file {
 /* What was seen at the last sync; zeroed at open. One for each connection (or attached database). */
 struct durability {
         struct synced_file database, wal;
-        bool has_failed;    /* M7: a sync that succeeds after one that failed proves nothing */
-        uint64_t wal_inode; /* the directory was synced since this -wal was first seen */
+        struct wal_index index; /* before the last sync that succeeded */
+        bool has_failed;        /* M7: a sync that succeeds after one that failed proves nothing */
+        uint64_t wal_inode;     /* the directory was synced since this -wal was first seen */
 };
 
 /* Syncs what a read through this connection may rest on: in WAL mode the -wal and, where a checkpoint

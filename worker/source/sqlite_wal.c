@@ -40,11 +40,11 @@ static int64_t page_bytes(const uint8_t *header) {
 
 /* The first page of the index as SQLite has it mapped; NULL outside of WAL mode. Only where SQLite has the
  * -wal open: else the call would make a -shm. */
-static const volatile uint8_t *index_memory(sqlite3 *db) {
-        sqlite3_file *file = db_file(db, "main", SQLITE_FCNTL_FILE_POINTER);
+static const volatile uint8_t *index_memory(sqlite3 *db, const char *schema) {
+        sqlite3_file *file = db_file(db, schema, SQLITE_FCNTL_FILE_POINTER);
         void volatile *memory = NULL;
 
-        if (!file || !db_file(db, "main", SQLITE_FCNTL_JOURNAL_POINTER) || file->pMethods->iVersion < 2 ||
+        if (!file || !db_file(db, schema, SQLITE_FCNTL_JOURNAL_POINTER) || file->pMethods->iVersion < 2 ||
             !file->pMethods->xShmMap)
                 return NULL;
         if (file->pMethods->xShmMap(file, 0, INDEX_REGION_BYTES, 0, &memory) != SQLITE_OK)
@@ -52,8 +52,8 @@ static const volatile uint8_t *index_memory(sqlite3 *db) {
         return memory;
 }
 
-struct wal_index wal_index_read(sqlite3 *db) {
-        const volatile uint8_t *memory = index_memory(db);
+struct wal_index wal_index_read(sqlite3 *db, const char *schema) {
+        const volatile uint8_t *memory = index_memory(db, schema);
         uint8_t second[WAL_INDEX_HEADER_BYTES];
         struct wal_index index = { 0 };
 

@@ -17,7 +17,7 @@ struct wal_index {
 };
 
 /* As this connection sees it now. Reads memory that SQLite has mapped; opens nothing, takes no lock. */
-struct wal_index wal_index_read(sqlite3 *db);
+struct wal_index wal_index_read(sqlite3 *db, const char *schema);
 bool wal_index_is_same(const struct wal_index *a, const struct wal_index *b);
 /* True if no frame stands in the -wal that is written but not committed: then whatever becomes visible later
  * changes a file first. One short read of the -wal, through SQLite's own handle. */
