@@ -41,41 +41,45 @@ static sqlite3 *open_destination(const struct engine_job *job) {
         execute(database, "PRAGMA page_size = 8192; PRAGMA cache_size = -8000; PRAGMA journal_mode = WAL;"
                           "PRAGMA synchronous = FULL");
         execute(database, job->schema);
-        execute(database, "CREATE TABLE position(p INTEGER); INSERT INTO position VALUES (0)");
+        execute(database, "CREATE TABLE position(s INTEGER PRIMARY KEY, p INTEGER);"
+                          "INSERT INTO position VALUES (0, 0), (1, 0), (2, 0), (3, 0)");
         return database;
 }
 
-static void run_select(const struct engine_job *job) {
-        sqlite3 *database = open_destination(job);
-        char *attach = sqlite3_mprintf("ATTACH 'file:%s?mode=ro' AS s", job->source);
-        sqlite3_stmt *move, *position;
-        uint64_t last = 0;
-        int moved;
+/* One source of a job: its statements and how far it is. Its events bear its number as their session. */
+struct part {
+        sqlite3 *source; /* prepared loop */
+        sqlite3_stmt *read, *write, *position;
+        uint64_t last;
+        bool is_done;
+};
+
+static void select_begin(struct part *part, sqlite3 *database, const char *source, unsigned number) {
+        char *attach = sqlite3_mprintf("ATTACH 'file:%s?mode=ro' AS s%u", source, number);
+        char *move = sqlite3_mprintf("INSERT INTO baton_events SELECT '%c', seq, key, type, at, payload"
+                                     " FROM s%u.outbox WHERE seq > ? ORDER BY seq LIMIT ?",
+                                     'a' + number, number);
+        char *position = sqlite3_mprintf("UPDATE position SET p = (SELECT max(position) FROM baton_events"
+                                         " WHERE session = '%c') WHERE s = %u RETURNING p",
+                                         'a' + number, number);
 
         execute(database, attach);
-        move = prepare(database,
-                       "INSERT INTO baton_events SELECT 'a', seq, key, type, at, payload FROM s.outbox"
-                       " WHERE seq > ? ORDER BY seq LIMIT ?");
-        position =
-                prepare(database,
-                        "UPDATE position SET p = (SELECT max(position) FROM baton_events WHERE session = 'a')"
-                        " RETURNING p");
-        do {
-                execute(database, "BEGIN IMMEDIATE");
-                (void) sqlite3_bind_int64(move, 1, (int64_t) last);
-                (void) sqlite3_bind_int64(move, 2, (int64_t) job->rows_per_transaction);
-                must(database, sqlite3_step(move), "move");
-                moved = sqlite3_changes(database);
-                (void) sqlite3_reset(move);
-                must(database, sqlite3_step(position), "position");
-                last = (uint64_t) sqlite3_column_int64(position, 0);
-                (void) sqlite3_reset(position);
-                execute(database, "COMMIT");
-        } while ((uint64_t) moved == job->rows_per_transaction);
-        (void) sqlite3_finalize(move);
-        (void) sqlite3_finalize(position);
-        (void) sqlite3_close(database);
+        part->write = prepare(database, move);
+        part->position = prepare(database, position);
         sqlite3_free(attach);
+        sqlite3_free(move);
+        sqlite3_free(position);
+}
+
+static void select_move(struct part *part, sqlite3 *database, uint64_t rows) {
+        (void) sqlite3_bind_int64(part->write, 1, (int64_t) part->last);
+        (void) sqlite3_bind_int64(part->write, 2, (int64_t) rows);
+        must(database, sqlite3_step(part->write), "move");
+        part->is_done = (uint64_t) sqlite3_changes(database) < rows;
+        (void) sqlite3_reset(part->write);
+        must(database, sqlite3_step(part->position), "position");
+        part->last = (uint64_t) sqlite3_column_int64(part->position, 0);
+        (void) sqlite3_reset(part->position);
 }
 
 /* Bound where it stands: nothing is copied twice. */
@@ -109,30 +113,55 @@ static uint64_t copy_rows(sqlite3_stmt *read, sqlite3_stmt *write, sqlite3 *data
         return moved;
 }
 
-static void run_prepared(const struct engine_job *job) {
-        sqlite3 *database = open_destination(job), *source = NULL;
-        sqlite3_stmt *read, *write, *position;
-        uint64_t last = 0, moved;
+static void loop_begin(struct part *part, sqlite3 *database, const char *source, unsigned number) {
+        char *write = sqlite3_mprintf("INSERT INTO baton_events VALUES ('%c', ?, ?, ?, ?, ?)", 'a' + number);
+        char *position = sqlite3_mprintf("UPDATE position SET p = ? WHERE s = %u", number);
 
-        must(source, sqlite3_open_v2(job->source, &source, SQLITE_OPEN_READONLY, NULL), job->source);
-        read = prepare(source,
-                       "SELECT seq, key, type, at, payload FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?");
-        write = prepare(database, "INSERT INTO baton_events VALUES ('a', ?, ?, ?, ?, ?)");
-        position = prepare(database, "UPDATE position SET p = ?");
+        must(part->source, sqlite3_open_v2(source, &part->source, SQLITE_OPEN_READONLY, NULL), source);
+        part->read = prepare(part->source, "SELECT seq, key, type, at, payload FROM outbox WHERE seq > ?"
+                                           " ORDER BY seq LIMIT ?");
+        part->write = prepare(database, write);
+        part->position = prepare(database, position);
+        sqlite3_free(write);
+        sqlite3_free(position);
+}
+
+static void loop_move(struct part *part, sqlite3 *database, uint64_t rows) {
+        (void) sqlite3_bind_int64(part->read, 1, (int64_t) part->last);
+        (void) sqlite3_bind_int64(part->read, 2, (int64_t) rows);
+        part->is_done = copy_rows(part->read, part->write, database, &part->last) < rows;
+        (void) sqlite3_bind_int64(part->position, 1, (int64_t) part->last);
+        must(database, sqlite3_step(part->position), "position");
+        (void) sqlite3_reset(part->position);
+}
+
+static void part_end(struct part *part) {
+        (void) sqlite3_finalize(part->read);
+        (void) sqlite3_finalize(part->write);
+        (void) sqlite3_finalize(part->position);
+        (void) sqlite3_close(part->source);
+}
+
+static void run(const struct engine_job *job) {
+        sqlite3 *database = open_destination(job);
+        struct part parts[ENGINE_SOURCE_MAX] = {};
+        unsigned done;
+
+        for (unsigned i = 0; i < job->source_count; i++)
+                (job->prepared ? loop_begin : select_begin)(&parts[i], database, job->sources[i], i);
         do {
+                done = 0;
                 execute(database, "BEGIN IMMEDIATE");
-                (void) sqlite3_bind_int64(read, 1, (int64_t) last);
-                (void) sqlite3_bind_int64(read, 2, (int64_t) job->rows_per_transaction);
-                moved = copy_rows(read, write, database, &last);
-                (void) sqlite3_bind_int64(position, 1, (int64_t) last);
-                must(database, sqlite3_step(position), "position");
-                (void) sqlite3_reset(position);
+                for (unsigned i = 0; i < job->source_count; i++) {
+                        if (!parts[i].is_done)
+                                (job->prepared ? loop_move : select_move)(&parts[i], database,
+                                                                          job->rows_per_transaction);
+                        done += parts[i].is_done;
+                }
                 execute(database, "COMMIT");
-        } while (moved == job->rows_per_transaction);
-        (void) sqlite3_finalize(read);
-        (void) sqlite3_finalize(write);
-        (void) sqlite3_finalize(position);
-        (void) sqlite3_close(source);
+        } while (done < job->source_count);
+        for (unsigned i = 0; i < job->source_count; i++)
+                part_end(&parts[i]);
         (void) sqlite3_close(database);
 }
 
@@ -160,10 +189,7 @@ double engine_run(const struct engine_job *jobs, unsigned count) {
                 pids[i] = fork();
                 if (pids[i] == 0) {
                         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
-                        if (jobs[i].prepared)
-                                run_prepared(&jobs[i]);
-                        else
-                                run_select(&jobs[i]);
+                        run(&jobs[i]);
                         _exit(0);
                 }
         }
