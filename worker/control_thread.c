@@ -27,7 +27,7 @@ struct control {
         int neighbour_fds[NEIGHBOUR_COUNT];
         uint32_t supervisor_pid;
         uint64_t supervisor_start_ticks;
-        int supervisor_fd;             /* -1: there is none */
+        int supervisor_fd;             /* -1: there is none, or it could not be opened yet */
         uint64_t supervisor_gone_usec; /* 0: there is one */
         uint64_t sweep_at_usec;
 };
@@ -68,8 +68,9 @@ static void neighbours_renew(struct control *control) {
                 look(control);
 }
 
-/* P1: workers without a supervisor go on for adopt-timeout, then drain and leave. */
-static void supervisor_renew(struct control *control, uint64_t now_usec) {
+/* False where its end is proven, or there was none. A pidfd that is not to be had now (no descriptor left,
+ * /proc hidden) proves nothing (S3): it is asked for again at the next look. */
+static bool supervisor_lives(struct control *control) {
         const struct layout_header *header = control->worker->segment->header;
         uint32_t pid = atomic_load(&header->supervisor_pid);
         uint64_t start_ticks = atomic_load(&header->supervisor_start_ticks);
@@ -78,12 +79,24 @@ static void supervisor_renew(struct control *control, uint64_t now_usec) {
                 fd_close(&control->supervisor_fd);
                 control->supervisor_pid = pid;
                 control->supervisor_start_ticks = start_ticks;
-                if (pid != 0)
-                        (void) process_open((pid_t) pid, start_ticks, &control->supervisor_fd);
         }
-        if (control->supervisor_fd >= 0 && process_has_ended(control->supervisor_fd))
-                fd_close(&control->supervisor_fd);
-        if (control->supervisor_fd >= 0) {
+        if (control->supervisor_fd < 0) {
+                int r = process_open((pid_t) pid, start_ticks, &control->supervisor_fd);
+
+                if (r < 0)
+                        return r != -ESRCH;
+        }
+        if (!process_has_ended(control->supervisor_fd))
+                return true;
+        fd_close(&control->supervisor_fd);
+        return false;
+}
+
+/* P1: workers without a supervisor go on for adopt-timeout, then drain and leave. */
+static void supervisor_renew(struct control *control, uint64_t now_usec) {
+        const struct layout_header *header = control->worker->segment->header;
+
+        if (supervisor_lives(control)) {
                 control->supervisor_gone_usec = 0;
                 return;
         }
@@ -103,7 +116,7 @@ static bool slot_concerns(const struct slot_view *view, uint64_t self_ref) {
                (view->assigned_ref == self_ref || view->heir_ref == self_ref);
 }
 
-static void sweep(struct control *control) {
+static void slots_sweep(struct control *control) {
         struct worker *worker = control->worker;
         uint32_t used = MIN_OF(atomic_load(&worker->segment->header->slot_used), worker->segment->slot_count);
 
@@ -160,7 +173,7 @@ void *control_thread_main(void *argument) {
                 supervisor_renew(&control, now_usec);
                 if (now_usec >= control.sweep_at_usec) {
                         control.sweep_at_usec = now_usec + SWEEP_USEC;
-                        sweep(&control);
+                        slots_sweep(&control);
                 }
                 wait_for_news(&control, now_usec);
         }

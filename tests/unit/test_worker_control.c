@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control thread's decisions, one step at a time: is there a supervisor (P1), and which slots the sweep
+ * hands to the mover (S4). */
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "tests/unit/worker_fixture.h"
+
+/* The source itself: its steps are static. */
+#include "worker/control_thread.c"
+
+#define ADOPT_TIMEOUT_USEC (30 * USEC_PER_SEC)
+
+static struct control control;
+
+static void setup(void) {
+        worker_setup();
+        control = (struct control){ .worker = &worker, .neighbour_fds = { -1, -1 }, .supervisor_fd = -1 };
+        atomic_store(&segment->header->adopt_timeout_usec, ADOPT_TIMEOUT_USEC);
+}
+
+static void teardown(void) {
+        fd_close(&control.supervisor_fd);
+        worker_teardown();
+}
+
+TestSuite(control, .init = setup, .fini = teardown);
+
+static void supervisor_is(pid_t pid) {
+        uint64_t start_ticks;
+
+        cr_assert_eq(process_start_ticks(pid, &start_ticks), 0);
+        atomic_store(&segment->header->supervisor_start_ticks, start_ticks);
+        atomic_store(&segment->header->supervisor_pid, (uint32_t) pid);
+}
+
+/* A look at its beginning, and one more than adopt-timeout later. */
+static void adopt_timeout_passes(void) {
+        supervisor_renew(&control, USEC_PER_SEC);
+        supervisor_renew(&control, 2 * USEC_PER_SEC + ADOPT_TIMEOUT_USEC);
+}
+
+static rlim_t descriptors_most(rlim_t most) {
+        struct rlimit limit;
+        rlim_t before;
+
+        cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        before = limit.rlim_cur;
+        limit.rlim_cur = most;
+        cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        return before;
+}
+
+Test(control, P1_a_supervisor_that_cannot_be_opened_is_not_gone) {
+        rlim_t before;
+
+        supervisor_is(getpid());
+        before = descriptors_most(3);
+        adopt_timeout_passes();
+        (void) descriptors_most(before);
+        cr_assert_eq(control.supervisor_fd, -1, "the case is about a process that has no descriptor left");
+        cr_assert_eq(atomic_load(&worker.draining), DRAIN_NO);
+        supervisor_renew(&control, 3 * USEC_PER_SEC + ADOPT_TIMEOUT_USEC);
+        cr_assert_geq(control.supervisor_fd, 0, "it is tried again");
+}
+
+Test(control, P1_a_supervisor_that_has_ended_is_gone) {
+        pid_t pid = fork();
+
+        if (pid == 0)
+                for (;;)
+                        (void) pause();
+        cr_assert_gt(pid, 0);
+        supervisor_is(pid);
+        adopt_timeout_passes();
+        cr_assert_geq(control.supervisor_fd, 0);
+        cr_assert_eq(atomic_load(&worker.draining), DRAIN_NO);
+        cr_assert_eq(kill(pid, SIGKILL), 0);
+        cr_assert_eq(waitpid(pid, NULL, 0), pid);
+        adopt_timeout_passes();
+        cr_assert_eq(atomic_load(&worker.draining), DRAIN_LEAVE);
+}
+
+Test(control, P1_no_supervisor_at_all_is_gone) {
+        adopt_timeout_passes();
+        cr_assert_eq(atomic_load(&worker.draining), DRAIN_LEAVE);
+}
