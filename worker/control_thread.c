@@ -108,10 +108,10 @@ static void supervisor_renew(struct control *control, uint64_t now_usec) {
 
 /* True if the mover should look at the slot: ours, or an orphan that is meant for us. */
 static bool slot_concerns(const struct slot_view *view, uint64_t self_ref) {
+        if (view->owner_ref == self_ref) /* quarantined too: its owner is the one to give it up (S4) */
+                return true;
         if (view->quarantined)
                 return false;
-        if (view->owner_ref == self_ref)
-                return true;
         return view->state == SLOT_ORPHAN && view->wanted &&
                (view->assigned_ref == self_ref || view->heir_ref == self_ref);
 }

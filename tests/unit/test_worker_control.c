@@ -86,3 +86,38 @@ Test(control, P1_no_supervisor_at_all_is_gone) {
         adopt_timeout_passes();
         cr_assert_eq(atomic_load(&worker.draining), DRAIN_LEAVE);
 }
+
+/* ---- the sweep --------------------------------------------------------------------------------------- */
+
+static void quarantine(uint32_t slot_index) {
+        atomic_store(&segment->slots[slot_index].quarantined, 1);
+}
+
+static bool is_handed_over(uint32_t slot_index) {
+        uint32_t taken;
+
+        slots_sweep(&control);
+        while (handoff_take(&worker.handoff, &taken) == 0)
+                if (taken == slot_index)
+                        return true;
+        return false;
+}
+
+Test(control, S4_a_quarantined_slot_is_not_hidden_from_its_owner) {
+        cr_assert_not_null(session_begin_on(0, "a", "a.db", ""));
+        cr_assert(is_handed_over(0));
+        quarantine(0);
+        cr_assert(is_handed_over(0));
+        look_at_slot(&worker, 0);
+        cr_assert_null(worker.by_slot[0], "nothing is moved by what S4 gave up");
+}
+
+Test(control, S4_a_quarantined_orphan_is_left_alone) {
+        struct layout_config config = config_of("a", "a.db", "");
+
+        cr_assert_eq(slot_configure(segment, 0, 0, &config), 0);
+        slot_assign(segment, 0, worker.ref, 0);
+        cr_assert(is_handed_over(0));
+        quarantine(0);
+        cr_assert_not(is_handed_over(0));
+}
