@@ -20,8 +20,10 @@
 static void take_handoffs(struct worker *worker) {
         uint32_t slot_index;
 
-        while (handoff_take(&worker->handoff, &slot_index) == 0)
+        while (handoff_take(&worker->handoff, &slot_index) == 0) {
+                (void) worker_pulse(worker); /* W6: a look may close a session, or wait for a slot */
                 look_at_slot(worker, slot_index);
+        }
 }
 
 /* Where a slot goes when we leave: whom the supervisor chose, else the heir, else nobody. */
@@ -42,11 +44,14 @@ static void drain_all(struct worker *worker) {
         uint32_t used = MIN_OF(atomic_load(&worker->segment->header->slot_used), worker->segment->slot_count);
 
         worker_phase(worker, PHASE_DRAINING);
-        while (worker->sessions)
+        while (worker->sessions) {
+                (void) worker_pulse(worker); /* W6 */
                 session_hand_over(worker->sessions, successor_of(worker, worker->sessions->slot_index));
+        }
         for (uint32_t i = 0; i < used; i++) {
                 struct slot_view view;
 
+                (void) worker_pulse(worker);
                 if (slot_read(worker->segment, i, &view) == 0 && view.owner_ref == worker->ref)
                         (void) slot_release(worker->segment, i, worker->ref, view.epoch,
                                             successor_of(worker, i));

@@ -188,7 +188,8 @@ static int run_batches(struct pass *pass, struct failure *ret_failure) {
                 enum batch_outcome outcome;
 
                 (void) worker_pulse(worker);
-                if (i > 0 && session->claimed && clock_usec() >= limits.deadline_usec) {
+                /* The first always runs. Claims are bounded too: many slow sources make no long turn. */
+                if (i > 0 && clock_usec() >= limits.deadline_usec) {
                         session_set_ready(session); /* the next transaction */
                         pass->sessions[i] = NULL;
                         continue;
@@ -223,6 +224,7 @@ static void finish(struct pass *pass) {
 
                 if (!session)
                         continue;
+                (void) worker_pulse(pass->worker);
                 if (!session->changed)
                         session->in_transaction = false; /* nothing found inside */
                 else if (!batch_committed(session))
@@ -230,9 +232,12 @@ static void finish(struct pass *pass) {
                 queue_or_idle(session);
         }
         now_usec = clock_usec();
-        for (size_t i = 0; i < pass->count; i++)
-                if (pass->sessions[i])
-                        report_lag(pass->sessions[i], now_usec);
+        for (size_t i = 0; i < pass->count; i++) {
+                if (!pass->sessions[i])
+                        continue;
+                (void) worker_pulse(pass->worker);
+                report_lag(pass->sessions[i], now_usec);
+        }
 }
 
 static void pass_commit(struct pass *pass, bool changed) {
