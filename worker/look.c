@@ -9,16 +9,20 @@
 #include "shm/slot.h"
 #include "worker/session.h"
 
-/* The parsed configuration: from the roster, or read at once where the roster is older. */
+/* The parsed configuration: from the roster, or read at once where the roster is older. Where it cannot be
+ * read, its writer is at it or died in it, and what the roster knows holds: an heir waits for no supervisor
+ * (P1). NULL: nothing is known of it yet; the supervisor rings when it is whole. */
 static struct roster_entry *entry_of(struct worker *worker, uint32_t slot_index) {
-        struct roster_entry *entry = roster_get(&worker->roster, slot_index);
+        struct roster_entry *known = roster_get(&worker->roster, slot_index), *entry = NULL;
+        int r;
 
-        if (entry && entry->config.sequence == atomic_load(&worker->segment->configs[slot_index].sequence))
-                return entry;
-        roster_entry_free(entry);
-        if (roster_read(worker->segment, slot_index, &entry) < 0)
-                return NULL; /* being written; the supervisor rings when it is whole */
-        return entry;
+        if (known && known->config.sequence == atomic_load(&worker->segment->configs[slot_index].sequence))
+                return known;
+        r = roster_read(worker->segment, slot_index, &entry);
+        if (r == -EAGAIN && known && roster_is_latest(worker->segment, slot_index, known->config.sequence))
+                return known;
+        roster_entry_free(known);
+        return r < 0 ? NULL : entry;
 }
 
 /* Takes the entry. */
@@ -84,8 +88,10 @@ static void session_renew(struct session *session) {
         uint64_t epoch = session->epoch, adopt_done = session->adopt_done;
         uint32_t slot_index = session->slot_index;
 
-        if (!entry)
+        if (!entry || entry->config.sequence == session->entry->config.sequence) {
+                roster_entry_free(entry);
                 return;
+        }
         session_free(session);
         session_begin_with(worker, slot_index, epoch, entry);
         if (worker->by_slot[slot_index])

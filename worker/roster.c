@@ -107,7 +107,14 @@ static void item_read(const struct roster_item *item, struct session_config *ret
         *ret_config = config;
 }
 
-/* The item of the old roster where the supervisor has not written since, else a new one. */
+bool roster_is_latest(const struct segment *segment, uint32_t slot_index, uint32_t sequence) {
+        uint32_t now = atomic_load(&segment->configs[slot_index].sequence);
+
+        return now == sequence || now == sequence + 1; /* odd: begun, and not finished */
+}
+
+/* The item of the old roster where the supervisor has not written since, or has not finished; else a new
+ * one. */
 static int item_renew(const struct roster *old, const struct segment *segment, uint32_t slot_index,
                       struct roster_item **ret_item) {
         struct roster_item *item = NULL;
@@ -121,6 +128,10 @@ static int item_renew(const struct roster *old, const struct segment *segment, u
                 return 0;
         }
         r = session_config_read(segment, slot_index, &config);
+        if (r == -EAGAIN && item && roster_is_latest(segment, slot_index, item->sequence)) {
+                *ret_item = item;
+                return 0;
+        }
         if (r < 0)
                 return r;
         return item_new(&config, ret_item);
@@ -157,7 +168,8 @@ static int roster_build(const struct roster *old, const struct segment *segment,
                         roster_release(roster, old);
                         return r;
                 }
-                /* -EAGAIN, -EBADMSG: being written; the supervisor rings when it is whole. */
+                /* -EAGAIN, -EBADMSG: being written, and nothing known from before; the supervisor rings when
+                 * it is whole. */
         }
         *ret_roster = roster;
         return 0;

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* P1: a supervisor that dies while it writes a session's configuration leaves the sequence odd. What was
+ * known before goes on holding, for the owner and for an heir, until the next supervisor writes it whole. */
+#include "tests/unit/worker_fixture.h"
+
+static void teardown(void) {
+        roster_free(&worker.roster);
+        worker_teardown();
+}
+
+TestSuite(roster, .init = worker_setup, .fini = teardown);
+
+static void publish(void) {
+        cr_assert_eq(roster_publish(&worker.roster, worker.segment, 0), 0);
+}
+
+/* Session `a` of a source with five events, meant for this worker, which has not taken it. */
+static void configure(void) {
+        struct layout_config config = config_of("a", "a.db", "");
+        sqlite3 *app = app_outbox("a.db");
+
+        app_fill(app, 5);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+        cr_assert_eq(slot_configure(segment, 0, 0, &config), 0);
+        slot_assign(segment, 0, worker.ref, 0);
+}
+
+static void dies_while_it_writes(void) {
+        (void) atomic_fetch_or(&segment->configs[0].sequence, 1);
+        (void) memset(segment->configs[0].url, 'x', sizeof segment->configs[0].url);
+}
+
+static void writes_whole(const char *query) {
+        struct layout_config config = config_of("a", "a.db", query);
+
+        cr_assert_eq(slot_reconfigure(segment, 0, &config), 0);
+}
+
+Test(roster, P1_an_heir_runs_what_was_known_before_a_half_written_configuration) {
+        configure();
+        publish();
+        dies_while_it_writes();
+        publish();
+        look_at_slot(&worker, 0);
+        cr_assert_not_null(worker.by_slot[0]);
+        settle();
+        expect_phase(0, SESSION_IDLE);
+        cr_assert_eq(moved("a"), 5);
+}
+
+Test(roster, P1_the_next_supervisor_writes_it_whole) {
+        configure();
+        publish();
+        dies_while_it_writes();
+        publish();
+        look_at_slot(&worker, 0);
+        writes_whole("?clean-up=keep");
+        publish();
+        look_at_slot(&worker, 0);
+        cr_assert_not_null(worker.by_slot[0]);
+        cr_assert_not_null(strstr(worker.by_slot[0]->entry->config.url, "keep"));
+}
+
+/* Each look and each sweep comes by here: the session is not begun anew for what it knows already. */
+Test(roster, P1_a_half_written_configuration_interrupts_no_running_session) {
+        struct session *session;
+
+        configure();
+        publish();
+        look_at_slot(&worker, 0);
+        settle();
+        session = worker.by_slot[0];
+        cr_assert(session->claimed);
+        dies_while_it_writes();
+        publish();
+        look_at_slot(&worker, 0);
+        cr_assert_eq(worker.by_slot[0], session);
+        cr_assert(session->claimed, "and not another at the same address");
+}
+
+/* Two writes ago is another matter: the slot may have been another session's then. */
+Test(roster, P1_what_is_older_than_the_last_whole_configuration_is_not_run) {
+        configure();
+        publish();
+        writes_whole("?clean-up=keep"); /* not seen by the roster */
+        dies_while_it_writes();
+        publish();
+        look_at_slot(&worker, 0);
+        cr_assert_null(worker.by_slot[0]);
+        writes_whole("");
+        look_at_slot(&worker, 0);
+        cr_assert_not_null(worker.by_slot[0]);
+}
