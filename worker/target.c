@@ -25,6 +25,14 @@ static int journal_begin(struct worker *worker, struct failure *ret_failure) {
         return journal_open(&config, &worker->journal, ret_failure);
 }
 
+/* S3: the turn is held while the destination waits for another program. The other half of stall-timeout is
+ * for the transaction itself. */
+static uint64_t lock_wait(void *context) {
+        const struct worker *worker = context;
+
+        return atomic_load(&worker->segment->header->stall_timeout_usec) / 2;
+}
+
 static int target_try(struct worker *worker, struct failure *ret_failure) {
         const struct destination_config config = {
                 .name = worker->settings.name,
@@ -32,6 +40,7 @@ static int target_try(struct worker *worker, struct failure *ret_failure) {
                 .scheme = worker->scheme,
                 .instance = worker->instance,
                 .pulse = worker_pulse,
+                .lock_wait = lock_wait,
                 .pulse_context = worker,
         };
         int r;

@@ -34,7 +34,11 @@ struct destination_config {
          * returns true when the mover must give up soon (the wait then fails with -ECANCELED,
          * FAILURE_UNAVAILABLE). May be NULL. */
         bool (*pulse)(void *context);
-        void *pulse_context;
+        /* How long one wait in begin() for another program's lock may last, in µs; 0: as long as the
+         * destination likes. The mover holds the pool's turn meanwhile, and who holds it for
+         * stall-timeout is killed (S3). Asked at each begin(): a reload may change it. May be NULL. */
+        uint64_t (*lock_wait)(void *context);
+        void *pulse_context; /* of both */
 };
 
 /* What a fused move did. */

@@ -2,6 +2,7 @@
 /* What a mover does with a source that changes, fails or is not there (M4, M7, M12, W2), and what it says
  * meanwhile: each case turned by hand, without threads. */
 #include "tests/unit/worker_fixture.h"
+#include "worker/destination/sqlite_destination.h"
 
 TestSuite(mover, .init = worker_setup, .fini = worker_teardown);
 
@@ -258,6 +259,30 @@ Test(mover_sync, M7_a_failed_sync_of_the_source_is_forgiven_by_the_operator_alon
         settle();
         expect_phase(0, SESSION_IDLE);
         cr_assert_eq(moved("a"), 5);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+/* ---- S3: what is waited for with the turn held ------------------------------------------------------- */
+
+static uint64_t begin_limit(uint64_t stall_timeout_usec, struct session *session, sqlite3 *app) {
+        atomic_store(&segment->header->stall_timeout_usec, stall_timeout_usec);
+        app_fill(app, 1);
+        session_set_ready(session);
+        settle();
+        return worker.destination->busy.limit_usec;
+}
+
+/* The destination's lock is waited for half of stall-timeout at most, as it is now. */
+Test(mover_sync, S3_no_wait_for_the_destination_lasts_as_long_as_stall_timeout) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = session_begin_on(0, "a", "a.db", "");
+
+        cr_expect_eq(begin_limit(2 * USEC_PER_SEC, session, app), 1 * USEC_PER_SEC);
+        cr_expect_eq(begin_limit(60 * USEC_PER_SEC, session, app), 5 * USEC_PER_SEC);
+        cr_expect_eq(begin_limit(500 * USEC_PER_MSEC, session, app), 250 * USEC_PER_MSEC);
+        cr_expect_eq(begin_limit(0, session, app), 5 * USEC_PER_SEC,
+                     "not written yet: no bound of the mover's");
+        cr_assert_eq(moved("a"), 4);
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 

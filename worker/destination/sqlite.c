@@ -212,6 +212,7 @@ static int sqlite_open(const struct destination_config *config, struct destinati
                 .pulse = config->pulse,
                 .pulse_context = config->pulse_context,
         };
+        destination->lock_wait = config->lock_wait;
         r = connect_destination(destination, ret_failure);
         if (r < 0)
                 return r;
@@ -236,6 +237,14 @@ static void sqlite_rollback(struct destination *destination) {
                 (void) statement_run(destination->statements[STATEMENT_ROLLBACK]);
 }
 
+/* The turn is held while begin() waits: never longer than the mover says (S3). */
+static uint64_t begin_wait_usec(const struct destination *destination) {
+        uint64_t most_usec = destination->lock_wait ? destination->lock_wait(destination->busy.pulse_context)
+                                                    : 0;
+
+        return most_usec == 0 ? DB_OWN_BUSY_USEC : MIN_OF(most_usec, (uint64_t) DB_OWN_BUSY_USEC);
+}
+
 static int sqlite_begin(struct destination *destination, struct failure *ret_failure) {
         int code;
 
@@ -244,7 +253,7 @@ static int sqlite_begin(struct destination *destination, struct failure *ret_fai
 
         sessions_settle(destination, false); /* of one that SQLite itself rolled back */
         destination->fenced = false;
-        destination->busy.limit_usec = DB_OWN_BUSY_USEC;
+        destination->busy.limit_usec = begin_wait_usec(destination);
         code = statement_run(destination->statements[STATEMENT_BEGIN]);
         if (code == SQLITE_OK)
                 code = statement_run(destination->statements[STATEMENT_LOCK]);

@@ -39,6 +39,7 @@ struct fused_run; /* fused.c: one fused_move() that is going on */
 struct destination {
         sqlite3 *db;
         struct db_busy busy;
+        uint64_t (*lock_wait)(void *context); /* destination_config's; may be NULL */
         char path[URL_BYTES], table[NAME_BYTES];
         uint8_t instance[INSTANCE_BYTES];
         struct file_id id; /* of what is open */

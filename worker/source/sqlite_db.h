@@ -30,7 +30,7 @@ struct db_busy {
 };
 
 #define DB_GUEST_BUSY_USEC 5000ULL             /* M12: in somebody else's database */
-#define DB_OWN_BUSY_USEC (5ULL * USEC_PER_SEC) /* in our own destination */
+#define DB_OWN_BUSY_USEC (5ULL * USEC_PER_SEC) /* in our own destination, at most */
 
 /* What is open, against what the path leads to. The device number is left out of durable identities
  * (it may change at boot) but compared within one process. */
