@@ -30,7 +30,7 @@ static void queue(pid_t pid, int signal_number, int code) {
         (void) syscall(SYS_rt_sigqueueinfo, pid, signal_number, &info);
 }
 
-enum how { BY_RAISE, BY_KILL, BY_QUEUE, BY_KERNEL, BY_ABORT, BY_TIMER, BY_NOBODY };
+enum how { BY_RAISE, BY_KILL, BY_QUEUE, BY_KERNEL, BY_FILTER, BY_ABORT, BY_TIMER, BY_NOBODY };
 
 static void cause(enum how how, int signal_number) {
         switch (how) {
@@ -48,6 +48,11 @@ static void cause(enum how how, int signal_number) {
                 break;
         case BY_KERNEL:
                 *(volatile char *) mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) = 1;
+                break;
+        case BY_FILTER: /* P6 */
+                if (confine(NULL) < 0)
+                        _exit(98);
+                (void) syscall(SYS_fork);
                 break;
         case BY_ABORT:
                 abort();
@@ -95,6 +100,7 @@ static int left_by(pid_t pid, int signal_number) {
 Test(signals, M6_its_own_fault_leaves_its_number) {
         cr_expect_eq(left_by(victim(BY_KERNEL, SIGSEGV), SIGSEGV), SIGSEGV, "a page that is not there");
         cr_expect_eq(left_by(victim(BY_ABORT, SIGABRT), SIGABRT), SIGABRT, "abort()");
+        cr_expect_eq(left_by(victim(BY_FILTER, SIGSYS), SIGSYS), SIGSYS, "a call that P6 forbids");
         for (size_t i = 0; i < ELEMENTSOF(fault_signals); i++)
                 for (enum how how = BY_RAISE; how <= BY_QUEUE; how++)
                         cr_expect_eq(left_by(victim(how, fault_signals[i]), fault_signals[i]),
