@@ -104,6 +104,25 @@ void table_cell(struct table *table, const char *format, ...) {
         table->cells[table->cell_count++] = must_have(r < 0 ? NULL : cell);
 }
 
+void table_note(struct table *table, const char *format, ...) {
+        va_list arguments;
+        char *text = NULL;
+        int r;
+
+        assert(table->cell_count > 0 && table->cell_count % strlen(table->align) == 0);
+
+        if (table->note_count == table->note_capacity) {
+                table->note_capacity = MAX_OF(table->note_capacity * 2, (size_t) 16);
+                table->notes = must_have(
+                        reallocarray(table->notes, table->note_capacity, sizeof(table->notes[0])));
+        }
+        va_start(arguments, format);
+        r = vasprintf(&text, format, arguments);
+        va_end(arguments);
+        table->notes[table->note_count++] = (struct table_note){ .cell_count = table->cell_count,
+                                                                 .text = must_have(r < 0 ? NULL : text) };
+}
+
 static void print_row(const struct table *table, size_t first, const size_t *widths, unsigned indent,
                       FILE *out) {
         size_t columns = strlen(table->align);
@@ -123,7 +142,7 @@ static void print_row(const struct table *table, size_t first, const size_t *wid
 }
 
 void table_print(const struct table *table, unsigned indent, FILE *out) {
-        size_t columns = strlen(table->align);
+        size_t columns = strlen(table->align), note = 0;
         size_t widths[16] = {};
 
         assert(columns > 0 && columns <= ELEMENTSOF(widths));
@@ -131,13 +150,19 @@ void table_print(const struct table *table, unsigned indent, FILE *out) {
 
         for (size_t i = 0; i < table->cell_count; i++)
                 widths[i % columns] = MAX_OF(widths[i % columns], format_width(table->cells[i]));
-        for (size_t i = 0; i < table->cell_count; i += columns)
+        for (size_t i = 0; i < table->cell_count; i += columns) {
                 print_row(table, i, widths, indent, out);
+                for (; note < table->note_count && table->notes[note].cell_count == i + columns; note++)
+                        fprintf(out, "%*s%s\n", (int) (2 * indent), "", table->notes[note].text);
+        }
 }
 
 void table_done(struct table *table) {
         for (size_t i = 0; i < table->cell_count; i++)
                 free(table->cells[i]);
         free(table->cells);
+        for (size_t i = 0; i < table->note_count; i++)
+                free(table->notes[i].text);
+        free(table->notes);
         *table = (struct table){};
 }

@@ -30,9 +30,16 @@ struct table {
         const char *align;
         char **cells;
         size_t cell_count, cell_capacity;
+        struct table_note {
+                size_t cell_count; /* it stands below the row that these cells end with */
+                char *text;
+        } * notes;
+        size_t note_count, note_capacity;
 };
 void table_cell(struct table *table, const char *format, ...) _printf_(2, 3);
-/* indent: spaces before each row. */
+/* A line of its own below the row that was filled last. */
+void table_note(struct table *table, const char *format, ...) _printf_(2, 3);
+/* indent: spaces before each row; twice as many before a note. */
 void table_print(const struct table *table, unsigned indent, FILE *out);
 void table_done(struct table *table);
 #define _cleanup_table_ _cleanup_(table_done)

@@ -111,12 +111,20 @@ static json_t *sessions_json(const struct view *view, const struct view_pool *po
         return array;
 }
 
+/* Of what is not well; the words are those of a session's state. */
+static json_t *counts_json(const struct view_pool *pool) {
+        return json_pack("{s:i, s:i, s:i, s:i}", "all", (int) pool->session_count, state_name(STATE_STOPPED),
+                         (int) pool->state_counts[STATE_STOPPED], state_name(STATE_STALLED),
+                         (int) pool->state_counts[STATE_STALLED], state_name(STATE_WAITING),
+                         (int) pool->state_counts[STATE_WAITING]);
+}
+
 static json_t *pool_json(const struct view *view, const struct view_pool *pool) {
         char url[LAYOUT_URL_BYTES];
 
         format_foreign(pool->settings.url, sizeof(pool->settings.url), url, sizeof(url));
-        return json_pack("{s:s, s:o, s:s, s:o, s:i, s:b, s:{s:o, s:o, s:o, s:o}, s:o, s:o}", "destination",
-                         pool->settings.name, "url", text_or_null(url), "state",
+        return json_pack("{s:s, s:o, s:s, s:o, s:i, s:b, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:o}",
+                         "destination", pool->settings.name, "url", text_or_null(url), "state",
                          !pool->is_readable                     ? "unreadable"
                          : pool->settings.state == POOL_LEAVING ? "leaving"
                                                                 : "active",
@@ -125,8 +133,9 @@ static json_t *pool_json(const struct view *view, const struct view_pool *pool) 
                          "takeovers", "count", number(pool->takeover_count), "sessions",
                          number(pool->takeover_slots), "last_age_usec", age(view, pool->takeover_last_usec),
                          "last_span_usec",
-                         number_if(pool->takeover_last_usec != 0, pool->takeover_last_span_usec), "workers",
-                         workers_json(view, pool->index), "sessions", sessions_json(view, pool));
+                         number_if(pool->takeover_last_usec != 0, pool->takeover_last_span_usec),
+                         "session_counts", counts_json(pool), "workers", workers_json(view, pool->index),
+                         "sessions", sessions_json(view, pool));
 }
 
 static json_t *pools_json(const struct view *view) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `status` for people: one block for each destination, columns aligned, reasons below the table.
+/* `status` for people: one block for each destination, columns aligned, what needs attention counted in
+ * its first line and standing first, each reason below its session: of many, the first screen tells.
  * Must not touch: anything but the FILE it prints to. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,15 +69,33 @@ static void print_supervisor(const struct view *view, FILE *out) {
                         view->unreadable_count);
 }
 
+/* Words in the order in which an operator looks at them; the rest is well. */
+static const enum session_state urgent[] = { STATE_STOPPED, STATE_STALLED, STATE_WAITING };
+
+/* ": 1 stopped, 2 waiting"; nothing when all is well. */
+static void print_urgent_counts(const struct view_pool *pool, FILE *out) {
+        const char *separator = ": ";
+        char count[FORMAT_BYTES];
+
+        for (size_t i = 0; i < ELEMENTSOF(urgent); i++) {
+                if (pool->state_counts[urgent[i]] == 0)
+                        continue;
+                fprintf(out, "%s%s %s", separator, format_count(pool->state_counts[urgent[i]], count),
+                        state_name(urgent[i]));
+                separator = ", ";
+        }
+}
+
 static void print_pool_line(const struct view *view, const struct view_pool *pool, FILE *out) {
         char url[LAYOUT_URL_BYTES], span[FORMAT_BYTES], count[FORMAT_BYTES];
 
         format_foreign(pool->settings.url, sizeof(pool->settings.url), url, sizeof(url));
-        fprintf(out, "\ndestination %s%s%s: %u of %u worker%s, %s session%s%s\n", pool->settings.name,
+        fprintf(out, "\ndestination %s%s%s: %u of %u worker%s, %s session%s", pool->settings.name,
                 url[0] ? "  " : "", url, pool->workers_live, pool->settings.workers_wanted,
                 pool->settings.workers_wanted == 1 ? "" : "s", format_count(pool->session_count, count),
-                pool->session_count == 1 ? "" : "s",
-                pool->settings.state == POOL_LEAVING ? ", leaving the configuration" : "");
+                pool->session_count == 1 ? "" : "s");
+        print_urgent_counts(pool, out);
+        fputs(pool->settings.state == POOL_LEAVING ? "; leaving the configuration\n" : "\n", out);
         if (!pool->is_readable)
                 fputs("  its settings cannot be read: they are torn, or out of range\n", out);
         if (pool->latched)
@@ -163,6 +182,32 @@ static void session_cells(const struct view_session *session, bool with_rate, st
         table_cell(table, "%s", format_count(session->has_said ? status->parked_count : VIEW_UNKNOWN, text));
 }
 
+static uint32_t urgent_mask(void) {
+        uint32_t mask = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(urgent); i++)
+                mask |= 1u << urgent[i];
+        return mask;
+}
+
+/* The pool's sessions in one of these states, with their reasons. */
+static void session_rows(const struct view *view, uint32_t pool_index, uint32_t states, bool with_rate,
+                         struct table *table) {
+        for (uint32_t i = 0; i < view->session_count; i++) {
+                const struct view_session *session = &view->sessions[i];
+
+                if (session->pool_index != pool_index || !(states & 1u << session->state.word))
+                        continue;
+                session_cells(session, with_rate, table);
+                if (session->state.why[0])
+                        table_note(table, "%s is %s: %s%s", session->name, state_name(session->state.word),
+                                   session->state.why,
+                                   session->shares_clean_up
+                                           ? "; meanwhile its source is not cleaned any further"
+                                           : "");
+        }
+}
+
 static void print_sessions(const struct view *view, uint32_t pool_index, bool with_rate, FILE *out) {
         static const char *const titles[] = { "SESSION", "STATE", "OWNER", "EPOCH", "POSITION", "EVENTS",
                                               "RATE",    "LAG",   "BYTES", "AGE",   "PARKED" };
@@ -173,20 +218,11 @@ static void print_sessions(const struct view *view, uint32_t pool_index, bool wi
                 if (with_rate || i != 6)
                         table_cell(&table, "%s", titles[i]);
         title_cells = table.cell_count;
-        for (uint32_t i = 0; i < view->session_count; i++)
-                if (view->sessions[i].pool_index == pool_index)
-                        session_cells(&view->sessions[i], with_rate, &table);
+        for (size_t i = 0; i < ELEMENTSOF(urgent); i++)
+                session_rows(view, pool_index, 1u << urgent[i], with_rate, &table);
+        session_rows(view, pool_index, ~urgent_mask(), with_rate, &table);
         if (table.cell_count > title_cells)
                 table_print(&table, 2, out);
-        for (uint32_t i = 0; i < view->session_count; i++) {
-                const struct view_session *session = &view->sessions[i];
-
-                if (session->pool_index == pool_index && session->state.why[0])
-                        fprintf(out, "  %s is %s: %s%s\n", session->name, state_name(session->state.word),
-                                session->state.why,
-                                session->shares_clean_up ? "; meanwhile its source is not cleaned any further"
-                                                         : "");
-        }
 }
 
 static bool is_sampled(const struct view *view) {

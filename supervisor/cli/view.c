@@ -179,8 +179,10 @@ static void set_state(struct view *view, struct view_session *session, const str
         session->owner_pid = facts.owner_pid;
         if (owner)
                 owner->session_count++;
-        if (pool)
+        if (pool) {
                 pool->session_count++;
+                pool->state_counts[session->state.word]++;
+        }
 }
 
 static bool is_cleaned(const char *text) {

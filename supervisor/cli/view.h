@@ -49,6 +49,7 @@ struct view_pool {
         bool is_readable; /* false: its settings are torn or out of range */
         struct pool_settings settings;
         uint32_t workers_live, session_count;
+        uint32_t state_counts[STATE_COUNT]; /* of its sessions */
         uint64_t takeover_count, takeover_slots, takeover_last_usec, takeover_last_span_usec;
         bool latched;
 };

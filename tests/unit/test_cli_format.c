@@ -58,7 +58,7 @@ Test(cli_format, a_foreign_text_is_cut_to_its_place_c3) {
         cr_assert_str_eq(small, "abc");
 }
 
-Test(cli_format, columns_are_aligned_by_characters) {
+Test(cli_format, columns_are_aligned_by_characters_and_notes_stand_below) {
         _cleanup_table_ struct table table = { .align = "lr" };
         char *printed = NULL;
         size_t bytes;
@@ -66,12 +66,13 @@ Test(cli_format, columns_are_aligned_by_characters) {
 
         table_cell(&table, "a");
         table_cell(&table, "%d", 7);
+        table_note(&table, "why %s", "it is so");
         table_cell(&table, "gr\xc3\xbc\xc3\x9f"
                            "e");
         table_cell(&table, "%d", 12345);
         table_print(&table, 2, out);
         (void) fclose(out);
-        cr_assert_str_eq(printed, "  a          7\n  gr\xc3\xbc\xc3\x9f"
+        cr_assert_str_eq(printed, "  a          7\n    why it is so\n  gr\xc3\xbc\xc3\x9f"
                                   "e  12345\n");
         free(printed);
 }

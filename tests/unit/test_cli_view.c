@@ -168,6 +168,57 @@ Test(cli_view, a_session_that_holds_the_clean_up_is_told_m14) {
         free(text);
 }
 
+/* Each stands in the text, behind the one before it. NULL ends. */
+static bool in_order(const char *text, const char *const *parts) {
+        for (; *parts; parts++) {
+                text = strstr(text, *parts);
+                if (!text)
+                        return false;
+                text += strlen(*parts);
+        }
+        return true;
+}
+
+/* Of many sessions the first screen tells: the destination's line counts, and what is not well stands
+ * first, its reason right below it. JSON counts the same and keeps the order of the slots. */
+Test(cli_view, what_needs_attention_is_counted_and_stands_first) {
+        struct session_status status = { .phase = SESSION_STOPPED, .reason = "the disk is gone" };
+        _cleanup_view_ struct view well = {}, view = {};
+        json_t *json, *pool, *counts;
+        char *text;
+
+        view_read(readable, &well);
+        slot_assign(writable, 2, well.workers[0].ref, 0);
+        cr_assert_eq(slot_take(writable, 2, well.workers[0].ref, &status.epoch), 0);
+        view_done(&well);
+        view_read(readable, &well);
+        text = text_of(&well);
+        cr_expect(strstr(text, "1 of 2 workers, 3 sessions\n"), "all is well, nothing more is said: %s",
+                  text);
+        free(text);
+
+        session_status_write(writable, 2, &status);
+        configure(3, "returns");
+        view_read(readable, &view);
+        text = text_of(&view);
+        cr_expect(strstr(text, "1 of 2 workers, 4 sessions: 1 stopped, 1 waiting\n"), "%s", text);
+        cr_expect(in_order(text,
+                           (const char *[]){ "\n  SESSION", "\n  refunds  ",
+                                             "\n    refunds is stopped: the disk is gone\n", "  returns  ",
+                                             "\n    returns is waiting: no worker has taken it yet\n",
+                                             "  orders  ", "\n  payments  ", NULL }),
+                  "%s", text);
+        free(text);
+        json = json_of(&view);
+        pool = json_array_get(json_object_get(json, "destinations"), 0);
+        counts = json_object_get(pool, "session_counts");
+        cr_expect_eq(json_integer_value(json_object_get(counts, "all")), 4);
+        cr_expect_eq(json_integer_value(json_object_get(counts, "stopped")), 1);
+        cr_expect_eq(json_integer_value(json_object_get(counts, "stalled")), 0);
+        cr_expect_eq(json_integer_value(json_object_get(counts, "waiting")), 1);
+        json_decref(json);
+}
+
 Test(cli_view, unknown_is_a_word_and_null_never_zero_c4) {
         _cleanup_view_ struct view view = {};
         json_t *json, *sessions;
