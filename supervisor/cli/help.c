@@ -19,7 +19,7 @@ static const struct {
         { EXIT_CODE_NOT_RUNNING, "no supervisor is running there, or there is no segment" },
         { EXIT_CODE_ATTENTION,
           "status: a session is stopped or stalled, the supervisor does not answer, or the segment is condemned" },
-        { EXIT_CODE_DIFFERENT, "verify: source and destination differ" },
+        { EXIT_CODE_DIFFERENT, "verify: source and destination differ, or it is behind" },
 };
 static_assert(ELEMENTSOF(exit_codes) == EXIT_CODE_COUNT, "each exit code is explained");
 

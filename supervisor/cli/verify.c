@@ -21,7 +21,10 @@ static int parse(const char *text, const struct scheme *const *schemes, struct u
         return option_check(schemes, ret_url, ret_scheme, ret_failure);
 }
 
-/* A session's durable name is its source's: that is what stands at the destination. */
+/* A session's durable name is its source's: that is what stands at the destination.
+ *
+ * A database is compared with what the journals saw durable there, too: an older copy of it agrees with the
+ * source up to its own checkpoint. A journal that cannot be read hides nothing of the rest. */
 static int verify_session(const struct config *config, const struct config_session *session,
                           const char *state_directory, struct verify_result *ret_result,
                           struct failure *ret_failure) {
@@ -30,6 +33,7 @@ static int verify_session(const struct config *config, const struct config_sessi
         const struct scheme *source_scheme, *destination_scheme;
         struct url source_url, destination_url;
         struct verify_source *source = NULL;
+        struct verify_memory memory;
         int r;
 
         r = parse(from->url, source_schemes, &source_url, &source_scheme, ret_failure);
@@ -43,9 +47,13 @@ static int verify_session(const struct config *config, const struct config_sessi
         if (strcmp(destination_url.scheme, "file") == 0)
                 r = verify_file(&destination_url, destination->name, state_directory, from->name, source,
                                 ret_result, ret_failure);
-        else
+        else {
+                verify_memory_read(state_directory, destination->name, from->name, &memory);
                 r = verify_sqlite(&destination_url, destination_scheme, from->name, source, ret_result,
                                   ret_failure);
+                if (r >= 0)
+                        verify_memory_compare(&memory, ret_result);
+        }
         verify_source_close(source);
         return r;
 }
@@ -62,8 +70,24 @@ static void print_finding(const char *what, const struct verify_finding *finding
         puts(finding->count > shown ? ", …" : "");
 }
 
-static void print_details(const struct verify_result *result) {
+static void print_behind(const char *name, const struct verify_result *result) {
         char a[FORMAT_BYTES], b[FORMAT_BYTES];
+
+        printf("  BEHIND: the journal %s saw %s durable, the destination holds %s: it was restored from an "
+               "older backup or replaced. Bring back the newer one, or run `baton adopt %s` to go on from "
+               "there\n",
+               result->memory.file_name, format_count(result->memory.position, a),
+               format_count(result->checkpoint.position, b), name);
+}
+
+static void print_details(const char *name, const struct verify_result *result) {
+        char a[FORMAT_BYTES], b[FORMAT_BYTES];
+
+        if (result->is_behind)
+                print_behind(name, result);
+        if (result->memory.failure.text[0])
+                printf("  whether the destination is an older copy of itself is not known: %s\n",
+                       result->memory.failure.text);
 
         print_finding("missing at the destination", &result->missing);
         print_finding("there more than once", &result->duplicated);
@@ -93,7 +117,10 @@ static int result_code(const struct verify_result *result) {
         return result->digest_is_open ? EXIT_CODE_FAILED : EXIT_CODE_OK;
 }
 
+/* Behind comes first: what else differs may be of that. */
 static const char *result_word(const struct verify_result *result) {
+        if (result->is_behind)
+                return "BEHIND";
         if (!verify_result_is_clean(result))
                 return "DIFFERENT";
         return result->digest_is_open ? "NOT PROVED" : "the same";
@@ -135,6 +162,10 @@ static int select_sessions(const struct invocation *invocation, const struct con
         return EXIT_CODE_OK;
 }
 
+static bool has_details(const struct verify_result *result) {
+        return !verify_result_is_clean(result) || result->cleaned > 0 || result->memory.failure.text[0];
+}
+
 static const char *const titles[] = { "SESSION",    "UP TO",        "EXPECTED", "FOUND",   "MISSING",
                                       "DUPLICATED", "OUT OF ORDER", "PARKED",   "CHANGED", "" };
 
@@ -169,9 +200,9 @@ static int verify_all(const struct invocation *invocation, const struct config *
         if (table.cell_count > ELEMENTSOF(titles))
                 table_print(&table, 0, stdout);
         for (size_t i = 0; i < count; i++)
-                if (is_read[i] && (!verify_result_is_clean(&results[i]) || results[i].cleaned > 0)) {
+                if (is_read[i] && has_details(&results[i])) {
                         printf("%s\n", config->sessions[indexes[i]].name);
-                        print_details(&results[i]);
+                        print_details(config->sessions[indexes[i]].name, &results[i]);
                 }
         free(results);
         free(is_read);
@@ -211,6 +242,8 @@ const struct command command_verify = {
                 "changed; the first few positions of each sort are named. Where the source was cleaned,\n"
                 "the number and the digest of what the destination holds are compared with those of what\n"
                 "was moved; where JSON lines do not keep enough to tell, it says NOT PROVED and exits 1.\n"
+                "A database that holds less than Baton's journals saw durable there is an older copy of\n"
+                "itself: BEHIND. Where the journals cannot be read it says so, and compares the rest.\n"
                 "Without SESSION: all of them. It reads everything, so it takes its time.",
         .options = CLI(CONFIG) | CLI(STATE),
         .argument_max = SIZE_MAX,

@@ -11,6 +11,7 @@
 #include "base/failure.h"
 #include "base/url.h"
 #include "include/baton/event.h"
+#include "include/baton/journal.h"
 #include "include/baton/option.h"
 
 #define VERIFY_EXAMPLE_COUNT 5
@@ -26,6 +27,14 @@ struct verify_checkpoint {
         uint64_t position, event_count, digest_sum, parked_count;
 };
 
+/* What the journals remember of a destination that is the authority itself. */
+struct verify_memory {
+        bool is_read;           /* else the failure says why not */
+        uint64_t position;      /* 0: no journal knows the session */
+        char file_name[64];     /* that says so */
+        struct failure failure; /* of reading */
+};
+
 struct verify_result {
         struct verify_checkpoint checkpoint;
         uint64_t expected;           /* events that were to be moved, up to the checkpoint */
@@ -36,6 +45,8 @@ struct verify_result {
         struct verify_finding missing, duplicated, out_of_order, different, unexpected, parked;
         bool count_differs, digest_differs; /* from the checkpoint's */
         bool digest_is_open;                /* cleaned events whose content could not be proved */
+        struct verify_memory memory;
+        bool is_behind; /* the journal saw more durable there than there is: an older copy (M1) */
 };
 bool verify_result_is_clean(const struct verify_result *result);
 void verify_note(struct verify_finding *finding, uint64_t position);
@@ -93,6 +104,15 @@ void verify_compare_out_of_order(struct verify_compare *compare, uint64_t positi
 /* What remains at the source is missing; then count and digest against the checkpoint. */
 int verify_compare_end(struct verify_compare *compare, struct verify_result *ret_result,
                        struct failure *ret_failure);
+
+/* ---- verify_journal.c: Baton's journals, read-only ---------------------------------------------- */
+/* 1 and the best record; 0 where none knows the session; -EUCLEAN where damage makes it uncertain. */
+int verify_journal(const char *state_directory, const char *destination, const char *session,
+                   struct journal_entry *ret_entry, struct failure *ret_failure);
+/* Before the destination is read: a mover at work may then only be further there than remembered. */
+void verify_memory_read(const char *state_directory, const char *destination, const char *session,
+                        struct verify_memory *ret_memory);
+void verify_memory_compare(const struct verify_memory *memory, struct verify_result *result);
 
 /* ---- verify_sqlite.c, verify_file.c: destinations ----------------------------------------------- */
 /* Reads the session's checkpoint and everything of it, at one moment, before the source is read. */

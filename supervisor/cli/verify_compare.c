@@ -38,7 +38,8 @@ void verify_note(struct verify_finding *finding, uint64_t position) {
 bool verify_result_is_clean(const struct verify_result *result) {
         return result->missing.count == 0 && result->duplicated.count == 0 &&
                result->out_of_order.count == 0 && result->different.count == 0 &&
-               result->unexpected.count == 0 && !result->count_differs && !result->digest_differs;
+               result->unexpected.count == 0 && !result->count_differs && !result->digest_differs &&
+               !result->is_behind;
 }
 
 struct verify_compare *verify_compare_new(struct verify_source *source,

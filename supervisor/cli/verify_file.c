@@ -10,9 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "include/baton/journal.h"
 #include "supervisor/cli/format.h"
-#include "supervisor/cli/instance.h"
 #include "supervisor/cli/verify.h"
 
 #define SUFFIX ".jsonl"
@@ -30,25 +28,12 @@ struct file_reader {
 
 static int read_checkpoint(const char *state_directory, const char *destination, const char *session,
                            struct verify_checkpoint *ret_checkpoint, struct failure *ret_failure) {
-        struct journal_table *table;
-        uint8_t instance[INSTANCE_BYTES];
         struct journal_entry entry;
         int r;
 
-        r = instance_read(state_directory, instance, ret_failure);
-        if (r < 0)
-                return r;
-        table = must_have(journal_table_new(true));
-        r = journal_table_load(state_directory, destination, instance, false, &table, ret_failure);
-        if (r >= 0)
-                r = journal_table_find(table, session, &entry, ret_failure);
-        journal_table_free(table);
-        if (r == -ENOENT)
-                return 0; /* nothing was moved yet */
-        if (r == -EBADMSG)
-                return -EUCLEAN; /* a damaged journal does not say that source and destination differ */
-        if (r < 0)
-                return r;
+        r = verify_journal(state_directory, destination, session, &entry, ret_failure);
+        if (r <= 0)
+                return r; /* 0: nothing was moved yet */
         *ret_checkpoint = (struct verify_checkpoint){
                 .is_there = true,
                 .position = entry.checkpoint.position,

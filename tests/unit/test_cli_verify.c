@@ -14,6 +14,7 @@
 #include "include/baton/journal.h"
 #include "supervisor/cli/verify.h"
 
+#define OLDER 1000  /* events that an older backup of the destination holds */
 #define EVENTS 3000 /* more than the source's reader takes in one chunk */
 
 static char directory[256], source_path[300], destination_path[300], lines_path[300], state_path[300];
@@ -48,11 +49,11 @@ static struct event event_at(uint64_t i, char key[32], char payload[64]) {
         };
 }
 
-static uint64_t digest_sum(void) {
+static uint64_t digest_sum(uint64_t last) {
         char key[32], payload[64];
         uint64_t sum = 0;
 
-        for (uint64_t i = 1; i <= EVENTS; i++) {
+        for (uint64_t i = 1; i <= last; i++) {
                 struct event event = event_at(i, key, payload);
 
                 sum += event_digest(&event);
@@ -93,7 +94,7 @@ static void setup(void) {
                 "CREATE TABLE baton_checkpoint (session, position, event_count, digest_sum, parked_count);" ROWS,
                 EVENTS, "baton_events", "'orders',");
         run_sql(destination_path, "INSERT INTO baton_checkpoint VALUES ('orders', %d, %d, %lld, 0)", EVENTS,
-                EVENTS, (long long) digest_sum());
+                EVENTS, (long long) digest_sum(EVENTS));
         parse("sqlite", source_path, source_schemes, &source_url, &source_scheme);
         parse("sqlite", destination_path, destination_schemes, &destination_url, &destination_scheme);
 }
@@ -305,7 +306,7 @@ static void make_journal(void) {
                                          .epoch = 1,
                                          .position = EVENTS,
                                          .event_count = EVENTS,
-                                         .digest_sum = digest_sum() };
+                                         .digest_sum = digest_sum(EVENTS) };
         struct journal *journal = NULL;
         struct failure failure = {};
         char path[400];
@@ -321,6 +322,14 @@ static void make_journal(void) {
         cr_assert_eq(journal_open(&config, &journal, &failure), 0, "%s", failure.text);
         cr_assert_eq(journal_append(journal, JOURNAL_MOVED, &checkpoint, &failure), 0, "%s", failure.text);
         journal_close(journal);
+}
+
+/* The destination as it was at position OLDER. */
+static void restore_older_backup(void) {
+        run_sql(destination_path,
+                "DELETE FROM baton_events WHERE position > %d;"
+                "UPDATE baton_checkpoint SET position = %d, event_count = %d, digest_sum = %lld",
+                OLDER, OLDER, OLDER, (long long) digest_sum(OLDER));
 }
 
 /* Writes events first … last as lines, but one, and repeats another (0: none). */
@@ -435,6 +444,59 @@ Test(cli_verify, a_journal_is_read_and_never_mended_c2) {
         (void) close(fd);
         cr_expect_eq(verify_lines(&result, &failure), -EUCLEAN);
         cr_expect(strstr(failure.text, "baton journal check"), "%s", failure.text);
+}
+
+/* M1: an older copy of a database agrees with the source up to its own checkpoint; only the journal tells. */
+Test(cli_verify, a_database_that_is_behind_the_journal_is_an_older_copy_m1) {
+        struct verify_memory memory;
+        struct verify_result result;
+
+        make_journal();
+        verify_memory_read(state_path, "archive", "orders", &memory);
+        result = verify();
+        verify_memory_compare(&memory, &result);
+        cr_expect(!result.is_behind, "the journal is as far as the destination");
+        cr_expect(verify_result_is_clean(&result));
+
+        restore_older_backup();
+        result = verify();
+        found(&result, 0, 0, 0, 0, 0);
+        verify_memory_compare(&memory, &result);
+        cr_expect(result.is_behind);
+        cr_expect_eq(result.memory.position, EVENTS);
+        cr_expect_eq(result.checkpoint.position, OLDER);
+        cr_expect_str_eq(result.memory.file_name, "0000-1.journal");
+        cr_expect(!verify_result_is_clean(&result));
+}
+
+/* What cannot be remembered is said, and says nothing against what was compared. */
+Test(cli_verify, a_journal_that_cannot_be_read_hides_nothing_of_the_rest) {
+        struct verify_memory memory;
+        struct verify_result result = verify();
+        char path[400];
+        int fd;
+
+        verify_memory_read(state_path, "archive", "orders", &memory);
+        verify_memory_compare(&memory, &result);
+        cr_expect(!memory.is_read && !result.is_behind);
+        cr_expect(strstr(memory.failure.text, "instance"), "%s", memory.failure.text);
+        cr_expect(verify_result_is_clean(&result));
+
+        make_journal();
+        (void) snprintf(path, sizeof(path), "%s/journal/archive/0000-1.journal", state_path);
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+        cr_assert_eq(pwrite(fd, "damaged", 7, 56), 7); /* in its header */
+        (void) close(fd);
+        verify_memory_read(state_path, "archive", "orders", &memory);
+        verify_memory_compare(&memory, &result);
+        cr_expect(!memory.is_read && !result.is_behind);
+        cr_expect(strstr(memory.failure.text, "baton journal check"), "%s", memory.failure.text);
+        cr_expect(verify_result_is_clean(&result));
+
+        verify_memory_read(state_path, "archive", "payments", &memory);
+        cr_expect(memory.failure.text[0], "the damage may be anyone's");
+        verify_memory_read(state_path, "events", "orders", &memory);
+        cr_expect(memory.is_read && memory.position == 0, "no journal knows it: nothing was seen durable");
 }
 
 Test(cli_verify, a_damaged_line_is_named) {
