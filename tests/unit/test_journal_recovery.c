@@ -354,6 +354,7 @@ Test(journal_recovery, another_version_is_refused) {
         cr_expect_eq(fixture_best("unknown"), -EPROTONOSUPPORT);
         cr_expect_eq(journal_check(fixture_path(NAME), stderr, &failure), -EPROTONOSUPPORT);
         cr_expect(strstr(failure.text, NAME), "%s", failure.text);
+        cr_expect(strstr(failure.text, "of version 2, and this Baton knows version 1"), "%s", failure.text);
 
         put32(bytes + 8, 1);
         put32(bytes + 124, crc32c(0, bytes, 124));

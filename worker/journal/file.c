@@ -120,11 +120,13 @@ static int note_damage(struct journal_file *file, const struct journal_look *loo
 
 static void refuse(struct journal_file *file, const struct journal_look *look, enum journal_decision verdict,
                    const char *reason, uint64_t offset) {
+        char text[JOURNAL_REASON_BYTES];
+
         file->verdict = verdict;
         file->reason = reason;
         file->reason_offset = offset;
         journal_findings_add(look->findings, "journal %s/%s, byte %" PRIu64 ": %s", look->directory,
-                             file->name, offset, reason);
+                             file->name, offset, journal_refusal(file->header.version, reason, text));
 }
 
 static int note_step(struct journal_file *file, const struct journal_look *look,

@@ -4,6 +4,8 @@
  * Must not touch: files. Bytes that come in are input: checked here, asserted nowhere. */
 #include "worker/journal/format.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/checksum.h"
@@ -129,6 +131,19 @@ bool journal_header_is_known(const uint8_t *bytes, size_t available_bytes) {
                get(bytes + HEADER_BYTES, 4) == JOURNAL_HEADER_BYTES &&
                (get(bytes + HEADER_FLAGS, 4) & ~(uint64_t) JOURNAL_FLAG_SYNCED) == 0 &&
                get(bytes + HEADER_EMPTY, 4) == 0 && text_field_ok(bytes + HEADER_DESTINATION, NAME_BYTES);
+}
+
+uint32_t journal_header_version(const uint8_t *bytes) {
+        return (uint32_t) get(bytes + HEADER_VERSION, 4);
+}
+
+const char *journal_refusal(uint32_t version, const char *reason, char buffer[JOURNAL_REASON_BYTES]) {
+        if (version == 0 || version == JOURNAL_VERSION)
+                return reason;
+        (void) snprintf(buffer, JOURNAL_REASON_BYTES,
+                        "its format is of version %" PRIu32 ", and this Baton knows version %d", version,
+                        JOURNAL_VERSION);
+        return buffer;
 }
 
 /* ---- record ---------------------------------------------------------------------------------- */

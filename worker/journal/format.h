@@ -41,6 +41,10 @@ bool journal_header_magic_ok(const uint8_t *bytes, size_t available_bytes);
 bool journal_header_crc_ok(const uint8_t *bytes, size_t available_bytes);
 /* This reader's version, with nothing in the fields that this version leaves empty. */
 bool journal_header_is_known(const uint8_t *bytes, size_t available_bytes);
+uint32_t journal_header_version(const uint8_t *bytes); /* of any version; believed where the CRC is */
+/* Why a file is refused: the reason, or, where it is the version (0: not known), both versions. */
+#define JOURNAL_REASON_BYTES 96
+const char *journal_refusal(uint32_t version, const char *reason, char buffer[JOURNAL_REASON_BYTES]);
 
 void journal_record_encode(const struct journal_record *record, uint8_t *bytes);
 void journal_record_decode(const uint8_t *bytes, struct journal_record *ret_record);

@@ -30,6 +30,7 @@ struct inspection {
         enum journal_decision verdict; /* of the file: what ended it, or DAMAGED */
         uint64_t verdict_offset;
         const char *reason;
+        uint32_t version; /* the header's; 0: not known */
         struct journal_map sessions;
         bool has_printed; /* JSON: a comma is due */
 };
@@ -213,6 +214,7 @@ static int walk(struct inspection *inspection, struct journal_scan *scan) {
         r = journal_scan_header(scan, NULL, NULL, &header, &row);
         if (r < 0)
                 return r;
+        inspection->version = header.version;
         if (inspection->json) {
                 json_begin(inspection);
                 if (row->decision == JOURNAL_GO_ON)
@@ -252,6 +254,8 @@ static void print_end(const struct inspection *inspection) {
 
 /* Exit codes of the contract, and the sentence for what is not clean. */
 static int conclude(const struct inspection *inspection, struct failure *ret_failure) {
+        char reason[JOURNAL_REASON_BYTES];
+
         switch (inspection->verdict) {
         case JOURNAL_GO_ON:
         case JOURNAL_CLEAN_END:
@@ -269,7 +273,8 @@ static int conclude(const struct inspection *inspection, struct failure *ret_fai
                 return failure_set(ret_failure, -EPROTONOSUPPORT, FAILURE_STOP,
                                    "journal %s, byte %" PRIu64 ": %s; "
                                    "use the Baton that wrote it",
-                                   inspection->path, inspection->verdict_offset, inspection->reason);
+                                   inspection->path, inspection->verdict_offset,
+                                   journal_refusal(inspection->version, inspection->reason, reason));
         default:
                 return failure_set(ret_failure, -EBADMSG, FAILURE_STOP,
                                    "journal %s, byte %" PRIu64 ": %s; restore "

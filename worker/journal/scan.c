@@ -170,8 +170,10 @@ int journal_scan_header(struct journal_scan *scan, const uint8_t *instance, cons
                         conditions |= HEADER_OURS;
         }
         *ret_row = journal_header_decide(conditions);
+        if ((*ret_row)->decision == JOURNAL_OTHER_VERSION)
+                header.version = journal_header_version(bytes);
+        *ret_header = header;
         if ((*ret_row)->decision == JOURNAL_GO_ON || (*ret_row)->decision == JOURNAL_FOREIGN) {
-                *ret_header = header;
                 journal_scan_resume(scan, &header, JOURNAL_HEADER_BYTES);
         }
         return 0;

@@ -37,7 +37,8 @@ struct journal_step {
 /* 0 or -errno of the file system. */
 int journal_scan_begin(struct journal_scan *scan, int fd, bool alive);
 /* Judges the header; `instance` and `destination` may be NULL (whoever's it is, is fine). *ret_header
- * is set where the decision is JOURNAL_GO_ON or JOURNAL_FOREIGN, and the scan may go on then. */
+ * is whole where the decision is JOURNAL_GO_ON or JOURNAL_FOREIGN, and the scan may go on then; of a file of
+ * another version it is the version alone, of any other zero. */
 int journal_scan_header(struct journal_scan *scan, const uint8_t *instance, const char *destination,
                         struct journal_header *ret_header, const struct journal_row **ret_row);
 /* Goes on where an earlier scan of the same file ended. */

@@ -236,12 +236,14 @@ static int check_certain(const struct journal_table *table, const struct journal
                          const char *session, const struct journal_known *known,
                          struct failure *ret_failure) {
         uint64_t damage_offset = journal_file_damage_of(file, known);
+        char reason[JOURNAL_REASON_BYTES];
 
         if (file->verdict == JOURNAL_OTHER_VERSION)
                 return failure_set(ret_failure, -EPROTONOSUPPORT, FAILURE_STOP,
                                    "journal %s/%s, byte %" PRIu64
                                    ": %s; session %s needs the Baton that wrote it",
-                                   table->directory, file->name, file->reason_offset, file->reason, session);
+                                   table->directory, file->name, file->reason_offset,
+                                   journal_refusal(file->header.version, file->reason, reason), session);
         if (file->verdict == JOURNAL_DAMAGED || (file->verdict == JOURNAL_FOREIGN && known))
                 return fail_damaged(table, file, session, file->reason, file->reason_offset, ret_failure);
         if (damage_offset != 0)
