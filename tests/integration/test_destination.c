@@ -71,6 +71,8 @@ Test(destination, full_disk_stops_it_and_room_lets_it_go_on) {
 }
 
 Test(destination, restored_from_an_older_backup_is_noticed) {
+        struct session_status status;
+
         world_outbox(&world, "a");
         world_config_standard(&world, 1, NULL);
         world_start(&world);
@@ -87,6 +89,11 @@ Test(destination, restored_from_an_older_backup_is_noticed) {
         world_start(&world);
         WAIT_UNTIL(&world, session_is(&world, "a", SESSION_STOPPED));
         cr_expect(strstr(session_reason(&world, "a"), "backup"), "%s", session_reason(&world, "a"));
+        /* It stopped within the new owner's first claim, so that owner has read nothing that counts (C4). */
+        cr_assert(session_status(&world, "a", &status));
+        cr_expect_eq(status.position, UINT64_MAX);
+        cr_expect_eq(status.event_count, UINT64_MAX);
+        cr_expect_eq(status.parked_count, UINT64_MAX);
         check_live(&world);
         cr_expect_eq(baton(&world, "adopt", "a"), 0, "%s", world.output);
         wait_all_moved(&world);
