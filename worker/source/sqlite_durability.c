@@ -9,7 +9,7 @@
  *
  * Nothing is synced where the WAL index stands as it stood before our last sync: a frame is in the -wal before
  * the index speaks of it, so that sync covered whatever is visible now (a source with a backlog costs no sync
- * at all). Else, a file that was not written since we last synced it is not synced again. That skip is sound only if every write after the last sync would show in (size, ctime). The kernel
+ * at all). The database file is synced only when the log began anew since. Else, a file that was not written since we last synced it is not synced again. That skip is sound only if every write after the last sync would show in (size, ctime). The kernel
  * stamps with a clock that stands still for up to a tick (10 ms); two writes in one tick look alike. So a
  * sync is remembered only if the stamp was older than STAMP_GRAIN when it began. (ctime, not mtime: nobody
  * can set it. An application that writes through a memory map is stamped at write-back; SQLite as shipped
@@ -166,6 +166,16 @@ static int sync_rollback(sqlite3_file *database, const char *path, struct durabi
         return sync_directory(path, ret_failure);
 }
 
+/* The log is still the one that stood at our last sync, also now that it is synced again. Then every frame that a
+ * checkpoint has copied since stands in it as well, and what was copied from logs before was in the database
+ * file at that sync. */
+static bool log_goes_on(sqlite3 *db, const char *schema, const struct durability *durability,
+                        const struct wal_index *index) {
+        const struct wal_index now = wal_index_read(db, schema);
+
+        return wal_index_is_same_log(&durability->index, index) && wal_index_is_same_log(index, &now);
+}
+
 int durability_sync(sqlite3 *db, const char *schema, const char *path, struct durability *durability,
                     struct failure *ret_failure) {
         sqlite3_file *database, *wal;
@@ -202,7 +212,7 @@ int durability_sync(sqlite3 *db, const char *schema, const char *path, struct du
                 real = path;
         r = wal ? sync_wal(wal, real, durability, ret_failure)
                 : sync_rollback(database, real, durability, ret_failure);
-        if (r >= 0 && wal)
+        if (r >= 0 && wal && !log_goes_on(db, schema, durability, &index))
                 r = sync_file(database, real, "database file", &durability->database, ret_failure);
         durability->has_failed = r == -EIO;
         durability->index = index;

@@ -73,6 +73,11 @@ bool wal_index_is_same(const struct wal_index *a, const struct wal_index *b) {
         return a->is_known && b->is_known && memcmp(a->header, b->header, sizeof(a->header)) == 0;
 }
 
+bool wal_index_is_same_log(const struct wal_index *a, const struct wal_index *b) {
+        return a->is_known && b->is_known &&
+               memcmp(a->header + AT_SALT, b->header + AT_SALT, SALT_BYTES) == 0;
+}
+
 bool wal_is_settled(sqlite3 *db, const struct wal_index *index) {
         sqlite3_file *wal = db_file(db, "main", SQLITE_FCNTL_JOURNAL_POINTER);
         uint8_t frame[FRAME_HEADER_BYTES];

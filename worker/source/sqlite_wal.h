@@ -19,6 +19,8 @@ struct wal_index {
 /* As this connection sees it now. Reads memory that SQLite has mapped; opens nothing, takes no lock. */
 struct wal_index wal_index_read(sqlite3 *db, const char *schema);
 bool wal_index_is_same(const struct wal_index *a, const struct wal_index *b);
+/* True if the log was not begun anew between the two: whatever stood in it at the first stands there still. */
+bool wal_index_is_same_log(const struct wal_index *a, const struct wal_index *b);
 /* True if no frame stands in the -wal that is written but not committed: then whatever becomes visible later
  * changes a file first. One short read of the -wal, through SQLite's own handle. */
 bool wal_is_settled(sqlite3 *db, const struct wal_index *index);
