@@ -143,8 +143,9 @@ demo:
 	$(Q)$(MAKE) all
 	$(Q)$(BUILD)/bin/baton demo
 
+# BENCH=takeover runs that one alone.
 bench: all $(BENCHES)
-	$(Q)set -e; for bench in $(BENCHES); do BATON_BIN=$(abspath $(BUILD)/bin) $$bench; done
+	$(Q)set -e; for bench in $(if $(BENCH),$(BUILD)/bench/bench_$(BENCH),$(BENCHES)); do BATON_BIN=$(abspath $(BUILD)/bin) $$bench; done
 
 lint:
 	$(Q)packaging/install-deps.sh lint
@@ -175,7 +176,7 @@ help:
 	@echo 'make crash-points kills real processes at every numbered crash point of the READMEs'
 	@echo 'make lint         format, static analysis, include direction, sizes, numbered rules'
 	@echo 'make format       formats every C file as lint demands'
-	@echo 'make bench        measures; prints each figure with its floor'
+	@echo 'make bench        measures; prints each figure with its floor; BENCH=takeover|movement|latency|footprint: one part'
 	@echo 'make install      DESTDIR= PREFIX=$(PREFIX)'
 	@echo 'make clean        removes $(BUILD)'
 	@echo
