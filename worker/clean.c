@@ -44,8 +44,6 @@ static bool is_still_ours(struct session *session) {
 
         if (!session->verified || session->entry->ops->is_stale(session->source))
                 return false;
-        if (checkpoint->position == 0 || checkpoint->anchor == 0)
-                return false;
         return session->entry->ops->anchor(session->source, checkpoint->position, &digest, NULL) >= 0 &&
                digest == checkpoint->anchor;
 }
@@ -64,6 +62,8 @@ void clean_run(struct session *session) {
             session->entry->ops->clean_up(session->source) == CLEAN_KEEP)
                 return;
         session->clean_pending = false;
+        if (session->checkpoint.position == 0 || session->checkpoint.anchor == 0)
+                return; /* nothing moved from it yet: the commit that moves something comes here again */
         if (latch_is_set(session->worker) || !is_still_ours(session) ||
             !durable_minimum(session, &position) || position == 0) {
                 clean_again(session, CLEAN_RETRY_USEC);

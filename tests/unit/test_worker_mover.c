@@ -122,6 +122,21 @@ static struct session *clean_up_waits(sqlite3 *app) {
         return session;
 }
 
+Test(mover, W2_a_source_that_nothing_was_moved_from_has_no_clean_up_to_wait_for) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = session_begin_on(0, "a", "a.db", "?clean-up=delete");
+
+        settle();
+        expect_phase(0, SESSION_IDLE);
+        cr_assert_not(session->clean_pending, "an idle worker would wake for it every second");
+        cr_assert_eq(clean_deadline(&worker, clock_usec()), USEC_INFINITY);
+        app_fill(app, 100);
+        session_set_ready(session);
+        settle();
+        cr_assert_eq(app_number(app, "SELECT count(*) FROM outbox"), 1, "all but the anchor (M4)");
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
 Test(mover, W2_clean_up_that_waited_is_done_later) {
         sqlite3 *app = app_outbox("a.db");
         struct session *session = clean_up_waits(app);
