@@ -71,9 +71,10 @@ __attribute__((no_sanitize("address", "undefined", "thread"))) static int keeper
         (void) call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
         if (call(SYS_getppid, 0, 0, 0) != keeper->worker_pid)
                 (void) call(SYS_exit, 0, 0, 0);
-        if (fd > 0)
-                (void) call(SYS_close_range, 0, fd - 1, 0);
-        (void) call(SYS_close_range, fd + 1, (long) UINT32_MAX, 0);
+        /* Refused (a container's filter): what it cannot give up it must not hold at nice 19. */
+        if ((fd > 0 && call(SYS_close_range, 0, fd - 1, 0) < 0) ||
+            call(SYS_close_range, fd + 1, (long) UINT32_MAX, 0) < 0)
+                (void) call(SYS_exit, 0, 0, 0);
         (void) call(SYS_setpriority, PRIO_PROCESS, 0, KEEPER_NICE);
         (void) call(SYS_prctl, PR_SET_NAME, (long) "baton-memory", 0);
         (void) call(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0);

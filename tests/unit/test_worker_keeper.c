@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -161,4 +162,33 @@ Test(keeper, is_missed_by_nobody) {
         (void) usleep(20000);
         cr_expect_eq(waitpid(worker, &status, WNOHANG), 0, "the worker lives on");
         end_worker(worker);
+}
+
+/* A container's filter may know neither call nor reason. */
+static void deny_close_range(void) {
+        scmp_filter_ctx context = seccomp_init(SCMP_ACT_ALLOW);
+
+        if (!context || seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(close_range), 0) < 0 ||
+            seccomp_load(context) < 0)
+                _exit(1);
+        seccomp_release(context);
+}
+
+Test(keeper, ends_at_once_where_it_cannot_give_up_what_it_inherited) {
+        pid_t pid = fork(), keeper = 0;
+        siginfo_t info = { 0 };
+
+        if (pid == 0) {
+                deny_close_range();
+                if (keeper_start(&keeper) < 0)
+                        _exit(2);
+                _exit(waitid(P_PID, (id_t) keeper, &info, WEXITED | __WALL) < 0 ? 3 : 0);
+        }
+        for (uint64_t until = clock_usec() + WAIT_USEC; clock_usec() < until; (void) usleep(500))
+                if (waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG) == 0 && info.si_pid == pid)
+                        break;
+        if (info.si_pid != pid)
+                (void) kill(pid, SIGKILL);
+        cr_expect_eq(info.si_pid, pid, "it would hold the worker's lock (S11) at the lowest priority");
+        cr_expect_eq(info.si_status, 0);
 }
