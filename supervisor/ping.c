@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -166,6 +167,8 @@ void ping_tick(struct manager *manager, uint64_t now_usec) {
         bool late = manager->ping_usec != 0 && now_usec - manager->ping_usec > 2 * interval_usec(manager);
 
         manager->ping_usec = now_usec;
+        if (getpid() == 1)
+                watch_reap_orphans(manager);
         if (!manager->segment || manager->state == MANAGER_WAITING)
                 return;
         adopt_beat(manager);

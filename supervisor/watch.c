@@ -159,6 +159,20 @@ static void process_ended(struct process *process, bool orderly, const char *how
                 look(manager);
 }
 
+/* Whoever is init of its namespace inherits the processes that workers leave behind (each a keeper), and
+ * they stay zombies until it asks. What is a worker of ours is the event loop's, and ends the round. */
+void watch_reap_orphans(struct manager *manager) {
+        for (;;) {
+                siginfo_t info = { 0 };
+
+                if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0 ||
+                    find_pid(manager, info.si_pid))
+                        return;
+                if (waitid(P_PID, (id_t) info.si_pid, &info, WEXITED | WNOHANG) < 0)
+                        return;
+        }
+}
+
 static int on_child_end(sd_event_source *source, const siginfo_t *info, void *context) {
         struct process *process = context;
         const char *name;

@@ -33,6 +33,25 @@ Test(supervisor_ping, S3_a_mover_that_does_not_answer_is_killed_and_replaced) {
         supervisor_stop(manager);
 }
 
+/* Of a worker stays its keeper, which has no parent any more: as init of a container batond inherits it. */
+Test(supervisor_ping, P2_an_orphan_is_reaped_and_no_worker) {
+        struct manager *manager;
+        siginfo_t info = { 0 };
+        pid_t orphan;
+
+        config_simple("", 1, 1);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 1, 1));
+        orphan = fork();
+        if (orphan == 0)
+                _exit(0);
+        cr_assert_eq(waitid(P_PID, (id_t) orphan, &info, WEXITED | WNOWAIT), 0);
+        watch_reap_orphans(manager);
+        cr_assert_lt(kill(orphan, 0), 0, "it is no zombie any more");
+        cr_assert_eq(members(manager), 1);
+        supervisor_stop(manager);
+}
+
 Test(supervisor_ping, S3_a_stopped_process_is_killed_too) {
         struct manager *manager;
         pid_t before;
