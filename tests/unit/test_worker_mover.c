@@ -137,6 +137,18 @@ Test(mover, W2_a_source_that_nothing_was_moved_from_has_no_clean_up_to_wait_for)
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 
+Test(mover, W2_rows_that_a_trigger_keeps_are_not_deleted_again_and_again) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = session_begin_on(0, "a", "a.db", "?clean-up=delete");
+
+        app_run(app, "CREATE TRIGGER keep BEFORE DELETE ON outbox BEGIN SELECT RAISE(IGNORE); END");
+        app_fill(app, 3000); /* more than one step of the clean-up */
+        settle();
+        cr_assert_eq(app_number(app, "SELECT count(*) FROM outbox"), 3000);
+        cr_assert_not(session->clean_pending, "an idle worker would try every 5 ms");
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
 Test(mover, W2_clean_up_that_waited_is_done_later) {
         sqlite3 *app = app_outbox("a.db");
         struct session *session = clean_up_waits(app);

@@ -156,6 +156,7 @@ static int clean_by_delete(struct source *source, int64_t position, uint32_t row
                 r = write_piece(source, sql, 0, high, position, ret_failure);
                 if (r < 0)
                         return r;
+                more = more && sqlite3_changes(source->writer) > 0; /* a trigger may keep every row */
         }
         *ret_more = more;
         return 0;
