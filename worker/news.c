@@ -102,10 +102,12 @@ bool news_check(struct session *session, struct failure *ret_failure) {
         assert(session->claimed);
 
         now_usec = clock_usec();
-        if (session->entry->ops->is_quiet(session->source)) {
+        if (session->is_looked && session->looked_position == session->checkpoint.position &&
+            session->entry->ops->is_quiet(session->source)) {
                 recheck_later(session, now_usec);
                 return false;
         }
+        session->is_looked = false;
         session->blames_source = true;
         if (session->entry->ops->has_more(session->source, session->checkpoint.position, &more, ret_failure) <
             0)
@@ -121,6 +123,8 @@ bool news_check(struct session *session, struct failure *ret_failure) {
                 return true;
         }
         session->blames_source = false;
+        session->is_looked = true;
+        session->looked_position = session->checkpoint.position;
         recheck_later(session, now_usec);
         return false;
 }

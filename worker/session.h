@@ -42,7 +42,9 @@ struct session {
         uint64_t opened_stamp; /* of the source's own file when it was opened */
         bool second_look;      /* stopped for its identity, but the files changed: compare again */
         bool is_rechecked;     /* there was news, and nothing came of it yet */
-        bool is_settled;       /* when the source was closed, no commit was under way in its files */
+        bool is_looked;        /* the last look found nothing, behind and before looked_position */
+        uint64_t looked_position;
+        bool is_settled; /* when the source was closed, no commit was under way in its files */
         uint64_t recheck_at_usec, news_usec;
         uint64_t active_usec, lag_at_usec;
 

@@ -88,7 +88,7 @@ static int status_of(pid_t pid, const char *word) {
 
 static bool wait_settled(pid_t keeper) {
         for (uint64_t until = clock_usec() + WAIT_USEC; clock_usec() < until; (void) usleep(500))
-                if (status_of(keeper, "Seccomp") == 1)
+                if (status_of(keeper, "Seccomp") == 2)
                         return true;
         return false;
 }
