@@ -141,6 +141,20 @@ int session_new(struct worker *worker, uint32_t slot_index, uint64_t epoch, stru
         return 0;
 }
 
+/* What is left behind: a source that was looked at to its end, with no commit under way, is not looked at again
+ * before one of its files changes from what it is now. The files are read first: a change after that shows. */
+static void source_leave(struct session *session) {
+        uint64_t fingerprint = wake_fingerprint(&session->watches.paths);
+        bool is_looked = session->is_looked && session->looked_position == session->checkpoint.position;
+
+        session->is_settled = is_looked && session->entry->ops->is_settled(session->source);
+        if (!session->is_settled || !session->entry->ops->is_quiet(session->source))
+                return;
+        session->fingerprint = fingerprint;
+        session->is_rechecked = false;
+        session->recheck_at_usec = 0;
+}
+
 void session_close_source(struct session *session) {
         struct worker *worker = session->worker;
 
@@ -150,7 +164,7 @@ void session_close_source(struct session *session) {
                 worker->fused_count--;
         }
         if (session->source) {
-                session->is_settled = session->entry->ops->is_settled(session->source);
+                source_leave(session);
                 session->entry->ops->close(TAKE(session->source));
                 worker->open_source_count--;
                 worker->closed_source_count++;

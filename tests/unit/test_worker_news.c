@@ -87,10 +87,10 @@ Test(news, M9_a_source_closed_at_rest_costs_a_stat) {
         (void) hears(session);
         settle();
         expect_phase(0, SESSION_IDLE);
-        sweep(clock_usec()); /* sees the files as they are */
-        settle();
+        cr_assert(session->is_rechecked, "its files were written a moment ago");
         session_close_source(session);
         cr_assert(session->is_settled);
+        cr_assert_not(session->is_rechecked, "but what was written was seen, and nothing is under way");
         sweep(clock_usec());
         settle();
         cr_assert_null(session->source, "nothing changed: it was not even opened");
