@@ -214,13 +214,15 @@ Test(bad_input, a_directory_that_is_absent_or_closed) {
         expect_check_says("[destination d]\nurl = sqlite:%D/closed/d.db\n" A, SAYS("closed", "ermission"));
 }
 
-/* As nobody, for whom root's directory is closed; the binaries are readable for all where they are built. */
+/* As nobody, for whom root's directory is closed. The program is the world's own copy: where it was built may be
+ * closed to others, too. */
 static void as_nobody(int *ret_code) {
         pid_t pid = fork();
 
         if (pid == 0) {
                 if (setgid(65534) < 0 || setuid(65534) < 0 || access(world.config, R_OK) < 0)
                         _exit(99); /* or $TMPDIR itself is closed to others */
+                memcpy(world.bin, world.directory, sizeof(world.directory));
                 *ret_code = baton(&world, "check", "-c", world.config);
                 printf("%s", world.output);
                 _exit(strstr(world.output, "no permission to make files") && *ret_code != 0 ? 0 : 1);
@@ -229,11 +231,14 @@ static void as_nobody(int *ret_code) {
 }
 
 Test(bad_input, a_directory_without_permission) {
+        char copy[WORLD_PATH_BYTES + 32];
         int code = 0;
 
         if (geteuid() != 0)
                 cr_skip("runs as root only; the test above covers another user");
         world_outbox(&world, "a");
+        (void) snprintf(copy, sizeof(copy), "install -m 755 '%s/baton' .", world.bin);
+        world_shell(&world, copy);
         world_config(&world, "[destination d]\nurl = sqlite:%D/closed/d.db\n" A);
         world_shell(&world,
                     "mkdir closed && chmod 0700 closed && chmod 0777 . && chmod 0666 a.db baton.conf");
