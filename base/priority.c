@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/sched/types.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@ int priority_set(int nice, uint64_t slice_usec) {
         r = attributes_set(&attributes);
         if (r != -EPERM && r != -EACCES)
                 return r;
-        attributes.sched_nice = 0;
+        attributes.sched_nice = getpriority(PRIO_PROCESS, 0); /* what it has: no favour to ask for */
         (void) attributes_set(&attributes);
         return -EPERM;
 }

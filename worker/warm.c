@@ -6,7 +6,7 @@
 #include "shm/slot.h"
 #include "worker/worker.h"
 
-/* A look costs some 50 ns a slot; rings come with changes of owner only. */
+/* A look is one pass over the slots; rings come with changes of owner only. */
 #define WARM_PERIOD_USEC (20 * USEC_PER_MSEC)
 
 struct candidate {
