@@ -3,7 +3,7 @@
  * the worker has ended.
  *
  * A dying process gives up its memory first and its files after it, and SQLite's locks with the files. ● To
- * tear 9 MiB down took 1.3 ms here, 64 MiB far longer: so long an heir that has known of the death for 1.2 ms
+ * tear 9 MiB down took 1.3 ms here, traced: so long an heir that has known of the death for 1.2 ms
  * waits for the dead one's lock. The last user of a memory pays for its end. That is the keeper then, at the
  * lowest priority, while the worker's files, its locks and its pidfd are free at once, whatever its size.
  *

@@ -12,7 +12,7 @@
 
 struct worker;
 
-#define WARM_COUNT 8u /* ● 137 KiB and 3 descriptors each */
+#define WARM_COUNT 8u /* 53 KiB of heap and 3 descriptors each (source/README.md) */
 
 struct warm_source {
         uint32_t slot_index;
