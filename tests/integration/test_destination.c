@@ -59,8 +59,7 @@ Test(destination, full_disk_stops_it_and_room_lets_it_go_on) {
 
         outbox_fill_options(&world, &options_a);
         WAIT_UNTIL(&world, session_is(&world, "a", SESSION_WAITING));
-        cr_expect(strstr(session_reason(&world, "a"), "full") || strstr(session_reason(&world, "a"), "space"),
-                  "%s", session_reason(&world, "a"));
+        WAIT_UNTIL(&world, session_says(&world, "a", "full") || session_says(&world, "a", "space"));
         cr_expect_gt(session_position(&world, "a"), 0);
         cr_expect_lt(session_position(&world, "a"), 8000);
         check_destination(&world, destination("sqlite", "small/d.db"), "--live");

@@ -51,8 +51,7 @@ Test(source, absent_and_then_there) {
         world_shell(&world, "mv a.db a.later");
         world_config_standard(&world, 1, NULL);
         world_start(&world);
-        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_WAITING));
-        cr_expect(strstr(session_reason(&world, "a"), "a.db"), "%s", session_reason(&world, "a"));
+        WAIT_UNTIL(&world, session_is(&world, "a", SESSION_WAITING) && session_says(&world, "a", "a.db"));
         /* The other session of the same worker is not held up. */
         outbox_fill(&world, "b", 200);
         wait_moved(&world, "b", "b");

@@ -81,6 +81,10 @@ const char *session_reason(struct world *world, const char *session) {
         return session_status(world, session, &status) ? status.reason : "";
 }
 
+bool session_says(struct world *world, const char *session, const char *words) {
+        return strstr(session_reason(world, session), words) != NULL;
+}
+
 static bool is_live(const struct layout_worker *worker, uint64_t generation) {
         uint64_t life = worker->life;
 

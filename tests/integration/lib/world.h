@@ -88,6 +88,8 @@ uint64_t session_position(struct world *world, const char *session);
 uint64_t session_epoch(struct world *world, const char *session);
 bool session_is(struct world *world, const char *session, enum session_phase phase);
 const char *session_reason(struct world *world, const char *session);
+/* What a waiting session says may be another thing at each attempt: wait for the words. */
+bool session_says(struct world *world, const char *session, const char *words);
 pid_t session_owner(struct world *world, const char *session);
 uint32_t live_workers(struct world *world, const char *destination, pid_t *ret_pids, uint32_t count);
 pid_t worker_of(struct world *world, const char *destination, uint32_t number); /* the n-th live one */
