@@ -42,12 +42,12 @@ OBJECTS_destination := $(call objects,worker/destination)
 OBJECTS_worker := $(call objects,worker)
 OBJECTS_supervisor := $(call objects,supervisor)
 OBJECTS_cli := $(call objects,supervisor/cli)
-OBJECTS_checker := $(call objects,tests/checker)
-OBJECTS_harness := $(call objects,tests/integration/lib)
+OBJECTS_checker := $(call objects,prove/checker)
+OBJECTS_world := $(call objects,prove/world)
 OBJECTS_benchlib := $(call objects,tests/bench/lib)
 
 PRODUCT_LIBRARIES := cli supervisor worker destination source journal shm base
-LIBRARIES := $(PRODUCT_LIBRARIES) checker harness benchlib
+LIBRARIES := $(PRODUCT_LIBRARIES) checker world benchlib
 archives = $(foreach library,$(1),$(BUILD)/lib/lib$(library).a)
 
 # The list changes when a file comes or goes, so that no archive keeps the object of a removed file.
@@ -97,26 +97,26 @@ PROGRAMS := \
 	$(call program,bin/batond,supervisor/main.c,supervisor shm base,-linih -lsystemd) \
 	$(call program,bin/baton-worker,worker/main.c,worker destination source journal shm base,$(DATABASE_LDLIBS) -lurcu-memb -lurcu-common -lseccomp -lsystemd) \
 	$(call program,bin/baton,supervisor/cli/main.c,cli supervisor destination source journal shm base,$(DATABASE_LDLIBS) -linih -lsystemd)
-CHECKER := $(call program,bin/baton-checker,tests/checker/main.c,checker,$(DATABASE_LDLIBS))
+CHECKER := $(call program,bin/baton-checker,prove/checker/main.c,checker,$(DATABASE_LDLIBS))
 
-# Preloaded by integration tests under real processes (tests/integration/lib/preload); never sanitized,
-# so that it can stand before any runtime.
-FAULTS := $(BUILD)/tests/integration/faults.so
-$(FAULTS): tests/integration/lib/preload/faults.c $(BUILD)/flags
+# Preloaded into real processes by tests and by `baton prove`; never sanitized, so that it can stand
+# before any runtime.
+FAULTS := $(BUILD)/bin/baton-faults.so
+$(FAULTS): prove/preload/faults.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(filter-out -fsanitize=%,$(BATON_CFLAGS)) -fPIC -shared -o $@ $<
 
 test_programs = $(foreach source,$(1),$(call program,$(source:%.c=%),$(source),$(2),$(3)))
 UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker,-lcriterion $(ALL_LDLIBS))
-INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),harness $(PRODUCT_LIBRARIES),-lcriterion $(ALL_LDLIBS))
+INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),world $(PRODUCT_LIBRARIES),-lcriterion $(ALL_LDLIBS))
 BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
-BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib harness $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
+BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib world $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
 
 # ---- What a person asks for ------------------------------------------------------------------------
 .PHONY: all tests check unit integration crash-points demo install lint format bench clean help
-all: $(PROGRAMS)
-tests: all $(CHECKER) $(UNIT_TESTS) $(INTEGRATION_TESTS) $(FAULTS)
+all: $(PROGRAMS) $(CHECKER) $(FAULTS)
+tests: all $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
 UNIT_SCRIPTS := $(wildcard tests/unit/test_*.sh)
 INTEGRATION_SCRIPTS := $(wildcard tests/integration/test_*.sh)
@@ -130,12 +130,12 @@ check:
 unit: all $(UNIT_TESTS)
 	$(Q)$(run_tests) $(UNIT_TESTS) $(UNIT_SCRIPTS)
 
-integration: all $(CHECKER) $(INTEGRATION_TESTS) $(FAULTS)
+integration: all $(INTEGRATION_TESTS)
 	$(Q)$(run_tests) $(INTEGRATION_TESTS) $(INTEGRATION_SCRIPTS)
 
 # Every numbered crash point of the READMEs, in real processes: a build of its own has them compiled in.
-crash-points: all $(CHECKER) $(BUILD)/tests/integration/test_crash
-	$(Q)$(MAKE) CRASH=1 BUILD=$(BUILD)-crash all $(BUILD)-crash/bin/baton-checker
+crash-points: all $(BUILD)/tests/integration/test_crash
+	$(Q)$(MAKE) CRASH=1 BUILD=$(BUILD)-crash all
 	$(Q)BATON_CRASH_BIN=$(abspath $(BUILD)-crash/bin) $(run_tests) $(BUILD)/tests/integration/test_crash
 
 demo:
@@ -152,12 +152,12 @@ lint:
 	$(Q)packaging/lint.sh
 
 format:
-	$(Q)find base include shm worker supervisor tests -name '*.[ch]' -exec clang-format -i {} +
+	$(Q)find base include shm worker supervisor prove tests -name '*.[ch]' -exec clang-format -i {} +
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(PREFIX)/include/baton
 	install -m 755 $(BUILD)/bin/baton $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(BUILD)/bin/batond $(BUILD)/bin/baton-worker $(DESTDIR)$(LIBEXECDIR)
+	install -m 755 $(BUILD)/bin/batond $(BUILD)/bin/baton-worker $(CHECKER) $(FAULTS) $(DESTDIR)$(LIBEXECDIR)
 	install -d $(DESTDIR)$(PREFIX)/include/baton/base
 	for header in include/baton/*.h base/failure.h base/macro.h base/text.h base/url.h; do \
 		sed -e 's,^#include "include/\(baton/.*\)",#include <\1>,' \

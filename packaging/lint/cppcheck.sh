@@ -6,7 +6,7 @@ set -eu
 . packaging/lint/files.sh
 need cppcheck
 
-c_files '*.c' | grep -v '^tests/' | cppcheck --file-list=- --quiet -j "$(nproc)" --std=c11 -I. -D_GNU_SOURCE \
+c_files '*.c' | grep -Ev '^(tests|prove)/' | cppcheck --file-list=- --quiet -j "$(nproc)" --std=c11 -I. -D_GNU_SOURCE \
         -D__x86_64__ '-DLIBEXECDIR="/usr/local/lib/baton"' --enable=warning,portability,performance --inline-suppr \
         --suppress=missingInclude --suppress=missingIncludeSystem --error-exitcode=1 \
         --suppressions-list=packaging/lint/cppcheck.suppressions

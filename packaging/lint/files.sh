@@ -4,7 +4,7 @@
 
 # Prints the project's C files whose name fits the pattern, one a line.
 c_files() {
-        find base include shm worker supervisor tests -type f -name "$1" | sort
+        find base include shm worker supervisor prove tests -type f -name "$1" | sort
 }
 
 # What the Makefile gives to every compiler (LIBEXECDIR to supervisor/ alone; the value does not matter).

@@ -21,8 +21,9 @@ c_files '*.[ch]' | xargs grep -n '^ *# *include *"' /dev/null |
                 may["worker/destination/"] = "base/ include/ worker/source/" # the fused path reads
                 may["supervisor/"] = "base/ include/ shm/"
                 may["supervisor/cli/"] = "base/ include/ shm/ supervisor/"
-                may["tests/checker/"] = ""
-                may["tests/"] = "base/ include/ shm/ worker/ supervisor/ tests/checker/"
+                may["prove/"] = "base/ include/ shm/"
+                may["prove/checker/"] = ""
+                may["tests/"] = "base/ include/ shm/ worker/ supervisor/ prove/"
         }
         function home(path, directory, longest) {
                 longest = ""

@@ -6,4 +6,4 @@ set -eu
 . packaging/lint/files.sh
 need shellcheck
 
-find .ci packaging tests -type f \( -name '*.sh' -o -path '.ci/run' \) -exec shellcheck -x {} +
+find .ci packaging prove tests -type f \( -name '*.sh' -o -path '.ci/run' \) -exec shellcheck -x {} +

@@ -13,9 +13,9 @@
 
 #include "base/clock.h"
 #include "base/process.h"
+#include "prove/world/outbox.h"
 #include "shm/slot.h"
 #include "tests/bench/lib/figures.h"
-#include "tests/integration/lib/outbox.h"
 
 /* ---- start-up ----------------------------------------------------------------------------------- */
 static double spawn_floor(struct world *world) {

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "prove/world/outbox.h"
 #include "tests/bench/lib/figures.h"
-#include "tests/integration/lib/outbox.h"
 
 struct probe {
         struct world world;

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "prove/world/outbox.h"
 #include "tests/bench/lib/engine.h"
 #include "tests/bench/lib/figures.h"
-#include "tests/integration/lib/outbox.h"
 
 #define ROWS_PER_TRANSACTION 10000
 

@@ -11,10 +11,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "prove/world/outbox.h"
 #include "shm/slot.h"
 #include "tests/bench/lib/figures.h"
 #include "tests/bench/lib/stub.h"
-#include "tests/integration/lib/outbox.h"
 
 /* ---- stubs -------------------------------------------------------------------------------------- */
 static void kill_stubs(const char *what, unsigned ballast_mib, uint32_t sessions, int signal_number,

@@ -13,8 +13,8 @@
 
 #include "base/checksum.h"
 #include "include/baton/journal.h"
-#include "tests/integration/lib/outbox.h"
-#include "tests/integration/lib/test.h"
+#include "prove/world/outbox.h"
+#include "tests/integration/test.h"
 
 static struct world world;
 

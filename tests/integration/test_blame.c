@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/integration/lib/outbox.h"
-#include "tests/integration/lib/test.h"
+#include "prove/world/outbox.h"
+#include "tests/integration/test.h"
 
 static struct world world;
 

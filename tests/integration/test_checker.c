@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/integration/lib/outbox.h"
-#include "tests/integration/lib/test.h"
+#include "prove/world/outbox.h"
+#include "tests/integration/test.h"
 
 #define EVENTS "40"
 

@@ -15,9 +15,9 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "prove/world/outbox.h"
 #include "shm/slot.h"
-#include "tests/integration/lib/outbox.h"
-#include "tests/integration/lib/test.h"
+#include "tests/integration/test.h"
 
 #define HIT_USEC (1500 * USEC_PER_MSEC)
 

@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/integration/lib/outbox.h"
-#include "tests/integration/lib/test.h"
+#include "prove/world/outbox.h"
+#include "tests/integration/test.h"
 
 static struct world world;
 static char destination_text[WORLD_PATH_BYTES * 2];

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "tests/integration/lib/outbox.h"
-#include "tests/integration/lib/test.h"
+#include "prove/world/outbox.h"
+#include "tests/integration/test.h"
 
 static struct world world;
 

@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "prove/world/outbox.h"
 #include "shm/doorbell.h"
-#include "tests/integration/lib/outbox.h"
-#include "tests/integration/lib/test.h"
+#include "tests/integration/test.h"
 
 static struct world world;
 

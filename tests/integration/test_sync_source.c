@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/integration/lib/outbox.h"
-#include "tests/integration/lib/test.h"
+#include "prove/world/outbox.h"
+#include "tests/integration/test.h"
 
 static struct world world;
 

@@ -13,8 +13,8 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "prove/world/world.h"
 #include "shm/slot.h"
-#include "tests/integration/lib/world.h"
 
 /* Mapped again when the file is another one. NULL: there is none. */
 struct segment *world_segment(struct world *world) {

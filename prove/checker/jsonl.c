@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/checker/checker.h"
+#include "prove/checker/checker.h"
 
 struct piece {
         const char *text;

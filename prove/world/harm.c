@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "tests/integration/lib/outbox.h"
+#include "prove/world/outbox.h"
 
 /* Of one outbox, then of the next. */
 #define FEED_EVENTS 4000

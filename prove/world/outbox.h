@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "tests/integration/lib/world.h"
+#include "prove/world/world.h"
 
 struct writer_options {
         const char *source;          /* an outbox of the world */

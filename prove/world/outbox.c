@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "tests/integration/lib/outbox.h"
+#include "prove/world/outbox.h"
 
 #define TEXT_BYTES 4096
 

@@ -18,7 +18,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
-#include "tests/integration/lib/world.h"
+#include "prove/world/world.h"
 
 #define ARGUMENTS_MAX 24
 

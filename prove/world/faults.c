@@ -11,25 +11,18 @@
 #include <unistd.h>
 
 #include "base/io.h"
-#include "tests/integration/lib/world.h"
+#include "prove/world/world.h"
 
 #define TRIGGER "faults"
 
-/* faults.so stands beside the test's own binary. */
-static void find_library(char *ret_path, size_t bytes) {
-        ssize_t length = readlink("/proc/self/exe", ret_path, bytes - 1);
-        char *slash;
-
-        ret_path[length > 0 ? length : 0] = '\0';
-        slash = strrchr(ret_path, '/');
-        if (slash)
-                (void) snprintf(slash, bytes - (size_t) (slash - ret_path), "/faults.so");
+static void find_library(const struct world *world, char *ret_path, size_t bytes) {
+        (void) snprintf(ret_path, bytes, "%s/baton-faults.so", world->bin);
 }
 
 void world_faulty(struct world *world) {
         char library[PATH_MAX];
 
-        find_library(library, sizeof(library));
+        find_library(world, library, sizeof(library));
         if (access(library, R_OK) < 0)
                 world_fail(world, "%s is missing (make tests builds it)", library);
         world->is_faulty = true;
@@ -39,7 +32,7 @@ void world_faults_environment(const struct world *world) {
         const char *options = getenv("ASAN_OPTIONS");
         char library[PATH_MAX], text[512];
 
-        find_library(library, sizeof(library));
+        find_library(world, library, sizeof(library));
         (void) setenv("LD_PRELOAD", library, 1);
         (void) setenv("BATON_FAULTS", world_path(world, TRIGGER), 1);
         /* A sanitizer's runtime wants to be first; it may come second to this. */

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/checker/checker.h"
+#include "prove/checker/checker.h"
 
 /* "FILE[:table]": a colon with a table name behind it, and no slash, begins the table. */
 static char *split_table(const char *text, const char **ret_table) {

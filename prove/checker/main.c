@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/checker/checker.h"
+#include "prove/checker/checker.h"
 
 static const char usage[] =
         "Usage: baton-checker --destination sqlite:FILE[:TABLE] | file:DIR\n"

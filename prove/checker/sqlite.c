@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/checker/checker.h"
+#include "prove/checker/checker.h"
 
 struct reader {
         struct check *check;

@@ -14,7 +14,7 @@
 #define XXH_STATIC_LINKING_ONLY /* the state on the stack */
 #include <xxhash.h>
 
-#include "tests/checker/checker.h"
+#include "prove/checker/checker.h"
 
 const char *const column_names[COLUMN_COUNT] = { "key", "type", "at", "payload" };
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls the judge, tests/checker, on a destination and all outboxes of the world. */
+/* Calls the judge, prove/checker, on a destination and all outboxes of the world. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
-#include "tests/integration/lib/world.h"
+#include "prove/world/world.h"
 
 static int run_checker(struct world *world, const char *destination, const char *mode) {
         static char words[WORLD_OUTBOX_MAX * 2][WORLD_PATH_BYTES * 2];

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/integration/lib/world.h"
+#include "prove/world/world.h"
 
 void (*world_failed)(const char *message);
 

@@ -5,7 +5,7 @@
 
 #include <criterion/criterion.h>
 
-#include "tests/integration/lib/world.h"
+#include "prove/world/world.h"
 
 static inline void test_failed(const char *message) {
         cr_assert_fail("%s", message);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/checker/checker.h"
+#include "prove/checker/checker.h"
 
 #define LINES_MAX 5 /* examples of each sort */
 
