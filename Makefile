@@ -99,10 +99,10 @@ PROGRAMS := \
 	$(call program,bin/baton,supervisor/cli/main.c,cli supervisor destination source journal shm base,$(DATABASE_LDLIBS) -linih -lsystemd)
 CHECKER := $(call program,bin/baton-checker,prove/checker/main.c,checker,$(DATABASE_LDLIBS))
 
-# Preloaded into real processes by tests and by `baton prove`; never sanitized, so that it can stand
+# Preloaded into real processes by tests and by `baton prove`; never sanitized, so that they can stand
 # before any runtime.
-FAULTS := $(BUILD)/bin/baton-faults.so
-$(FAULTS): prove/preload/faults.c $(BUILD)/flags
+FAULTS := $(BUILD)/bin/baton-faults.so $(BUILD)/bin/baton-clock.so
+$(FAULTS): $(BUILD)/bin/baton-%.so: prove/preload/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(filter-out -fsanitize=%,$(BATON_CFLAGS)) -fPIC -shared -o $@ $<

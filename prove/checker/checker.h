@@ -22,6 +22,8 @@ struct record {
         uint64_t hash[COLUMN_COUNT]; /* class and content */
         uint8_t class[COLUMN_COUNT]; /* SQLite's storage class, or jansson's type with FORM_JSON */
         bool no_json;                /* FORM_JSON: a column has no JSON form, it must be parked */
+        bool is_parked;              /* found among the parked */
+        bool is_poison;              /* expected: --parked says that it must be parked */
         char *reason;                /* parked rows only; owned by the list */
 };
 
@@ -57,6 +59,7 @@ struct check {
         const char *destination; /* after the scheme */
         enum form form;
         bool is_final;
+        const char *poison; /* --parked: SQL over a source's row; NULL: what may be parked is not known */
         bool destination_is_damaged; /* a torn or meaningless line */
         struct session *sessions;
         size_t session_count;

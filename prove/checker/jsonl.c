@@ -159,7 +159,7 @@ static bool add_column(struct record *record, int column, const struct piece *pi
 
 static bool add_line(struct check *check, const char *line, const char *end, bool is_parked) {
         struct members members;
-        struct record record = {};
+        struct record record = { .is_parked = is_parked };
         struct session *session;
         json_t *name, *reason, *whole;
         char *rest;

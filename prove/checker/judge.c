@@ -60,6 +60,17 @@ static void compare_event(struct judging *judging, const struct record *expected
         }
 }
 
+/* Where it is known what must be parked, nothing else may be. */
+static void compare_parking(struct judging *judging, const struct record *expected,
+                            const struct record *found) {
+        bool must = expected->is_poison || expected->no_json;
+
+        if (!judging->check->poison || must == found->is_parked)
+                return;
+        example(++judging->result->different, "different", judging->session, found->position,
+                must ? "it should have been parked" : "it is parked and should not be");
+}
+
 /* Positions that stand there, each once: found and parked together, sorted. */
 static struct record_list stepped_over(struct judging *judging) {
         const struct session *session = judging->session;
@@ -73,10 +84,39 @@ static struct record_list stepped_over(struct judging *judging) {
         return all;
 }
 
+/* How far the destination got. Lines and parked lines are two files, and a batch that is being written may
+ * stand in one of them and not yet in the other: with --live the lines alone say how far. */
+static int64_t highest_position(const struct judging *judging, const struct record_list *all) {
+        const struct record_list *found = &judging->session->found;
+        int64_t highest = 0;
+
+        if (judging->check->is_final || judging->check->form != FORM_JSON)
+                return all->count > 0 ? all->items[all->count - 1].position : 0;
+        for (size_t i = 0; i < found->count; i++)
+                if (found->items[i].position > highest)
+                        highest = found->items[i].position;
+        return highest;
+}
+
+/* … and what is to be parked behind the last that is may be written next. */
+static bool may_come_yet(const struct judging *judging, const struct record *expected) {
+        const struct record_list *parked = &judging->session->parked;
+
+        return !judging->check->is_final && judging->check->form == FORM_JSON && expected->no_json &&
+               (parked->count == 0 || parked->items[parked->count - 1].position < expected->position);
+}
+
+static void count_missing(struct judging *judging, const struct record *expected, int64_t highest) {
+        if ((!judging->check->is_final && expected->position >= highest) || may_come_yet(judging, expected))
+                return;
+        judging->result->expected++;
+        example(++judging->result->missing, "missing", judging->session, expected->position, "");
+}
+
 static void count_against_source(struct judging *judging, const struct record_list *all) {
         const struct record_list *expected = &judging->session->expected;
         struct judgement *result = judging->result;
-        int64_t highest = all->count > 0 ? all->items[all->count - 1].position : 0;
+        int64_t highest = highest_position(judging, all);
         size_t e = 0, a = 0;
 
         while (e < expected->count || a < all->count) {
@@ -89,16 +129,14 @@ static void count_against_source(struct judging *judging, const struct record_li
                 } else if (want && have && want->position == have->position) {
                         result->expected++;
                         compare_event(judging, want, have);
+                        compare_parking(judging, want, have);
                         e++, a++;
                 } else if (have && (!want || have->position < want->position)) {
                         example(++result->unexpected, "unexpected", judging->session, have->position,
                                 "the source has no such event");
                         a++;
                 } else {
-                        if (judging->check->is_final || want->position < highest) {
-                                result->expected++;
-                                example(++result->missing, "missing", judging->session, want->position, "");
-                        }
+                        count_missing(judging, want, highest);
                         e++;
                 }
         }

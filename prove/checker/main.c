@@ -12,11 +12,14 @@
 
 static const char usage[] =
         "Usage: baton-checker --destination sqlite:FILE[:TABLE] | file:DIR\n"
-        "                     --source NAME=FILE[:TABLE] … [--ledger NAME=FILE:TABLE …] [--live | --final]\n"
+        "                     --source NAME=FILE[:TABLE] … [--ledger NAME=FILE:TABLE …]\n"
+        "                     [--parked EXPRESSION] [--live | --final]\n"
         "\n"
         "  --destination  what is judged; TABLE is the events table (baton_events)\n"
         "  --source       a session and its outbox (table outbox)\n"
         "  --ledger       the writer's own record of all that it committed, for a source that is cleaned\n"
+        "  --parked       which events must be parked, as SQL over a source's row; then no other may be, but\n"
+        "                 with files what has no JSON form (0: none)\n"
         "  --live         a prefix is enough; may run while events move\n"
         "  --final        nothing may be missing (the default)\n"
         "\n"
@@ -45,6 +48,7 @@ static int parse(int argc, char **argv) {
                 { "destination", required_argument, NULL, 'd' },
                 { "source", required_argument, NULL, 's' },
                 { "ledger", required_argument, NULL, 'l' },
+                { "parked", required_argument, NULL, 'p' },
                 { "live", no_argument, NULL, 'L' },
                 { "final", no_argument, NULL, 'F' },
                 { "help", no_argument, NULL, 'h' },
@@ -61,6 +65,9 @@ static int parse(int argc, char **argv) {
                 case 'l':
                         if (add_source(optarg, c == 'l') < 0)
                                 return -1;
+                        break;
+                case 'p':
+                        check.poison = optarg;
                         break;
                 case 'L':
                 case 'F':

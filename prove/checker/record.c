@@ -145,6 +145,10 @@ void record_stored_as_json(struct record *record, int column, int class, const v
         char *canonical = NULL;
 
         if (column == COLUMN_COUNT - 1 && (class == SQLITE_TEXT || class == SQLITE_BLOB)) {
+                value = json_loadb(data ? data : "", bytes,
+                                   JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
+                record->no_json = record->no_json || !value;
+                json_decref(value);
                 record_json_payload(record, column, data ? data : "", bytes);
                 return;
         }

@@ -24,7 +24,8 @@ static char *split_table(const char *text, const char **ret_table) {
 }
 
 static void add_row(const struct check *check, sqlite3_stmt *row, struct record_list *list) {
-        struct record record = { .position = sqlite3_column_int64(row, 0) };
+        struct record record = { .position = sqlite3_column_int64(row, 0),
+                                 .is_poison = sqlite3_column_int(row, COLUMN_COUNT + 1) != 0 };
 
         (void) record_digest_start(record.position);
         for (int column = 0; column < COLUMN_COUNT; column++) {
@@ -48,7 +49,8 @@ static int read_table(const struct check *check, const char *file, const char *t
                       struct record_list *list) {
         sqlite3 *database = NULL;
         sqlite3_stmt *row = NULL;
-        char *sql = sqlite3_mprintf("SELECT seq, key, type, at, payload FROM \"%w\" ORDER BY seq", table);
+        char *sql = sqlite3_mprintf("SELECT seq, key, type, at, payload, (%s) FROM \"%w\" ORDER BY seq",
+                                    check->poison ? check->poison : "0", table);
         int r;
 
         r = sqlite3_open_v2(file, &database, SQLITE_OPEN_READONLY, NULL);

@@ -62,7 +62,7 @@ static int read_rows(struct reader *reader, const char *sql, const char *what, b
         int r = sqlite3_prepare_v2(reader->database, sql, -1, &row, NULL);
 
         while (r == SQLITE_OK || r == SQLITE_ROW) {
-                struct record record = {};
+                struct record record = { .is_parked = is_parked };
                 const char *name;
 
                 r = sqlite3_step(row);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tells the failing disk (preload/faults.c) of a world when and how to fail.
+/* Tells the failing disk (preload/faults.c) of a world when and how to fail, and its wall clock
+ * (preload/clock.c) what time it is.
  * Must not touch: the environment of anything but batond, whose workers inherit it. */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,27 +15,52 @@
 #include "prove/world/world.h"
 
 #define TRIGGER "faults"
+#define CLOCK "clock"
 
-static void find_library(const struct world *world, char *ret_path, size_t bytes) {
-        (void) snprintf(ret_path, bytes, "%s/baton-faults.so", world->bin);
+static void find_library(const struct world *world, const char *name, char *ret_path, size_t bytes) {
+        (void) snprintf(ret_path, bytes, "%s/%s", world->bin, name);
+}
+
+static void require_library(struct world *world, const char *name) {
+        char library[PATH_MAX];
+
+        find_library(world, name, library, sizeof(library));
+        if (access(library, R_OK) < 0)
+                world_fail(world, "%s is missing (make builds it)", library);
 }
 
 void world_faulty(struct world *world) {
-        char library[PATH_MAX];
-
-        find_library(world, library, sizeof(library));
-        if (access(library, R_OK) < 0)
-                world_fail(world, "%s is missing (make tests builds it)", library);
+        require_library(world, "baton-faults.so");
         world->is_faulty = true;
 }
 
-void world_faults_environment(const struct world *world) {
-        const char *options = getenv("ASAN_OPTIONS");
-        char library[PATH_MAX], text[512];
+void world_jumps(struct world *world) {
+        require_library(world, "baton-clock.so");
+        world->jumps = true;
+        world_clock_set(world, 0);
+}
 
-        find_library(world, library, sizeof(library));
-        (void) setenv("LD_PRELOAD", library, 1);
-        (void) setenv("BATON_FAULTS", world_path(world, TRIGGER), 1);
+/* The file is mapped by those that run: it is written in place, whole, by one store of 8 bytes. */
+void world_clock_set(struct world *world, int64_t ahead_sec) {
+        _cleanup_fd_ int fd = open(world_path(world, CLOCK), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+        if (fd < 0 || fd_pwrite_all(fd, &ahead_sec, sizeof(ahead_sec), 0) < 0)
+                world_fail(world, "cannot set the clock: %s", strerror(errno));
+}
+
+void world_preload(const struct world *world) {
+        const char *options = getenv("ASAN_OPTIONS");
+        char faults[PATH_MAX], clock[PATH_MAX], text[PATH_MAX * 2 + 2];
+
+        find_library(world, "baton-faults.so", faults, sizeof(faults));
+        find_library(world, "baton-clock.so", clock, sizeof(clock));
+        (void) snprintf(text, sizeof(text), "%s%s%s", world->is_faulty ? faults : "",
+                        world->is_faulty && world->jumps ? ":" : "", world->jumps ? clock : "");
+        (void) setenv("LD_PRELOAD", text, 1);
+        if (world->is_faulty)
+                (void) setenv("BATON_FAULTS", world_path(world, TRIGGER), 1);
+        if (world->jumps)
+                (void) setenv("BATON_CLOCK", world_path(world, CLOCK), 1);
         /* A sanitizer's runtime wants to be first; it may come second to this. */
         (void) snprintf(text, sizeof(text), "%s%sverify_asan_link_order=0", options ? options : "",
                         options ? ":" : "");

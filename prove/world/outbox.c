@@ -18,6 +18,9 @@
 #include "prove/world/outbox.h"
 
 #define TEXT_BYTES 4096
+#define POISON_EVERY 211
+#define PAUSE_EVERY 23  /* transactions */
+#define LINGER_EVERY 17 /* transactions; every other one is rolled back */
 
 struct writer {
         const struct writer_options *options;
@@ -101,9 +104,15 @@ static void bind_mixed(struct writer *writer, uint64_t seq) {
         }
 }
 
+static const char *type_of(const struct writer *writer, uint64_t seq) {
+        static const char *const types[] = { "order.created", "order.paid", "order.sent" };
+
+        return writer->options->poisons && seq % POISON_EVERY == 0 ? WRITER_POISON
+                                                                   : types[seq % ELEMENTSOF(types)];
+}
+
 /* What event (source, seq) holds. */
 static void insert_event(struct writer *writer, uint64_t seq) {
-        static const char *const types[] = { "order.created", "order.paid", "order.sent" };
         unsigned want = writer->options->payload_bytes ? writer->options->payload_bytes : 120;
         uint64_t random = (seq + 1) * 0x9e3779b97f4a7c15ULL ^ (uint64_t) writer->outbox->name[0];
         char key[96], at[CLOCK_TEXT_BYTES], payload[TEXT_BYTES];
@@ -120,7 +129,7 @@ static void insert_event(struct writer *writer, uint64_t seq) {
 
         (void) sqlite3_bind_int64(writer->insert, 1, (int64_t) seq);
         (void) sqlite3_bind_text(writer->insert, 2, key, -1, SQLITE_TRANSIENT);
-        (void) sqlite3_bind_text(writer->insert, 3, types[seq % ELEMENTSOF(types)], -1, SQLITE_STATIC);
+        (void) sqlite3_bind_text(writer->insert, 3, type_of(writer, seq), -1, SQLITE_STATIC);
         (void) sqlite3_bind_text(writer->insert, 4, at, -1, SQLITE_TRANSIENT);
         (void) sqlite3_bind_text(writer->insert, 5, payload, -1, SQLITE_TRANSIENT);
         if (writer->options->mixes_classes)
@@ -132,19 +141,27 @@ static void insert_event(struct writer *writer, uint64_t seq) {
         }
 }
 
+static void rest(struct writer *writer, unsigned msec_max) {
+        (void) usleep((useconds_t) (next_random(&writer->random) % msec_max * USEC_PER_MSEC));
+}
+
 /* One transaction. Rolled back: its numbers are given again. */
 static void write_transaction(struct writer *writer) {
         const struct writer_options *options = writer->options;
         uint64_t most = options->transaction_events ? options->transaction_events : 20, seq = writer->seq;
         uint64_t count = next_random(&writer->random) % most + 1;
         bool rolled_back = options->rolls_back && next_random(&writer->random) % 7 == 0;
+        bool lingers = options->lingers_msec > 0 && next_random(&writer->random) % LINGER_EVERY == 0;
 
+        rolled_back = rolled_back || (lingers && next_random(&writer->random) % 2 == 0);
         count = MIN_OF(count, options->events - writer->committed);
         execute(writer->database, "BEGIN IMMEDIATE");
         for (uint64_t i = 0; i < count; i++) {
                 seq += options->leaves_gaps && next_random(&writer->random) % 29 == 0 ? 3 : 1;
                 insert_event(writer, seq);
         }
+        if (lingers)
+                rest(writer, options->lingers_msec);
         execute(writer->database, rolled_back ? "ROLLBACK" : "COMMIT");
         if (rolled_back)
                 return;
@@ -152,9 +169,11 @@ static void write_transaction(struct writer *writer) {
         writer->committed += count;
 }
 
-static void pace(const struct writer *writer, uint64_t began_usec) {
+static void pace(struct writer *writer, uint64_t began_usec) {
         uint64_t due;
 
+        if (writer->options->pauses_msec > 0 && next_random(&writer->random) % PAUSE_EVERY == 0)
+                rest(writer, writer->options->pauses_msec);
         if (writer->options->per_second == 0)
                 return;
         due = began_usec + writer->committed * USEC_PER_SEC / writer->options->per_second;
@@ -200,7 +219,7 @@ _noreturn_ static void writer_main(const struct writer_options *options, const s
                                         " FROM outbox WHERE seq = ?");
         writer.seq = last_seq(writer.database);
         writer.random = writer.seq * 2 + (uint64_t) outbox->name[0] + 1;
-        while (writer.committed < options->events) {
+        while (writer.committed < options->events && !(options->stops && *options->stops)) {
                 write_transaction(&writer);
                 pace(&writer, began_usec);
         }

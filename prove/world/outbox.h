@@ -21,7 +21,12 @@ struct writer_options {
         bool leaves_gaps;            /* now and then a seq is skipped */
         bool mixes_classes;          /* all storage classes, empty and large values */
         unsigned payload_bytes;      /* 0: 120 */
+        bool poisons;                /* every 211th event has WRITER_POISON for its type */
+        unsigned pauses_msec;        /* now and then it writes nothing for up to so long */
+        unsigned lingers_msec;       /* some transactions hold the write lock for up to so long */
+        const volatile bool *stops;  /* shared memory: once true, it commits what it has in hand and ends */
 };
+#define WRITER_POISON "poison"
 
 /* In a process of its own. The writer dies with its parent. */
 pid_t writer_start(struct world *world, const struct writer_options *options);

@@ -32,8 +32,8 @@ _noreturn_ static void become(const struct world *world, int fd, char **argv) {
         (void) close_range(3, ~0U, 0);
         (void) signal(SIGPIPE, SIG_DFL);
         (void) snprintf(path, sizeof(path), "%s/%s", world->bin, argv[0]);
-        if (world->is_faulty && strcmp(argv[0], "batond") == 0)
-                world_faults_environment(world);
+        if ((world->is_faulty || world->jumps) && strcmp(argv[0], "batond") == 0)
+                world_preload(world);
         (void) execv(path, argv);
         dprintf(STDERR_FILENO, "cannot run %s: %s\n", path, strerror(errno));
         _exit(127);
@@ -60,6 +60,14 @@ int wait_exit(pid_t pid) {
         return 254; /* it hung */
 }
 
+pid_t world_spawn(const struct world *world, int output_fd, char **argv) {
+        pid_t pid = fork();
+
+        if (pid == 0)
+                become(world, output_fd, argv);
+        return pid;
+}
+
 int world_run_list(struct world *world, char **argv) {
         char path[WORLD_PATH_BYTES * 2];
         _cleanup_fd_ int fd = -1;
@@ -69,9 +77,7 @@ int world_run_list(struct world *world, char **argv) {
 
         (void) snprintf(path, sizeof(path), "%s/command.log", world->directory);
         fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
-        pid = fork();
-        if (pid == 0)
-                become(world, fd, argv);
+        pid = world_spawn(world, fd, argv);
         r = pid < 0 ? 255 : wait_exit(pid);
         bytes = pread(fd, world->output, sizeof(world->output) - 1, 0);
         world->output[bytes > 0 ? bytes : 0] = '\0';
@@ -96,16 +102,12 @@ pid_t world_start_unwaited(struct world *world, const char *config) {
                          world->state, "--runtime", world->runtime,  NULL };
         char path[WORLD_PATH_BYTES * 2];
         _cleanup_fd_ int fd = -1;
-        pid_t pid;
 
         (void) snprintf(path, sizeof(path), "%s/batond-%u.log", world->directory, world->batond_starts++);
         fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
         if (fd < 0)
                 world_fail(world, "cannot write %s", path);
-        pid = fork();
-        if (pid == 0)
-                become(world, fd, argv);
-        return pid;
+        return world_spawn(world, fd, argv);
 }
 
 void world_start(struct world *world) {

@@ -37,6 +37,7 @@ struct world {
         char output[65536]; /* of the last command */
         bool keeps_files;   /* $BATON_TEST_KEEP */
         bool is_faulty;     /* batond and its workers start with a disk that can be told to fail */
+        bool jumps;         /* … with a wall clock that can be told to jump */
 };
 
 /* What a failure does; tests set it to Criterion's, benches leave it (message, clean up, exit 1). */
@@ -61,6 +62,8 @@ void world_shell(struct world *world, const char *command);
 /* Runs BIN/program, waits; stdout and stderr are in world->output. Exit status, or 128 + signal. */
 int world_run(struct world *world, const char *program, ...) __attribute__((sentinel));
 int world_run_list(struct world *world, char **argv); /* ends with NULL */
+/* The same, not waited for: its output goes to the descriptor, its end is the caller's to wait for. */
+pid_t world_spawn(const struct world *world, int output_fd, char **argv);
 #define baton(world, ...) world_run(world, "baton", __VA_ARGS__, NULL)
 void world_start(struct world *world); /* batond; returns when its segment stands */
 pid_t world_start_unwaited(struct world *world, const char *config);
@@ -133,7 +136,10 @@ void world_faulty(struct world *world);
 void world_faults(struct world *world, const char *rules); /* from now on; the count begins at 0 */
 void world_faults_end(struct world *world);
 uint64_t world_fault_count(const struct world *world);
-void world_faults_environment(const struct world *world); /* in the child, before exec */
+/* A wall clock that jumps (preload/clock.c), for what is started after world_jumps(). */
+void world_jumps(struct world *world);
+void world_clock_set(struct world *world, int64_t ahead_sec); /* of the true one; negative: behind it */
+void world_preload(const struct world *world);                /* in the child, before exec */
 
 /* harm.c: harm, and the proof that it was done. */
 void kill_together(const pid_t *pids, size_t count, int signal_number); /* returns when all are gone */

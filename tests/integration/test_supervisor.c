@@ -142,6 +142,30 @@ Test(supervisor, killed_together_with_a_worker) {
         finish();
 }
 
+/* Wall time is for records (base/clock.h): a jump is seen in them and moves nothing else. */
+Test(supervisor, whose_wall_clock_jumps_goes_on) {
+        static const int hours[] = { 30, -30 };
+
+        world_jumps(&world);
+        (void) start_two("");
+        for (size_t i = 0; i < ELEMENTSOF(hours); i++) {
+                const char *ahead = hours[i] > 0 ? ">" : "<";
+                char sql[256];
+
+                world_clock_set(&world, hours[i] * 3600);
+                outbox_fill(&world, "a", 200);
+                wait_all_moved(&world);
+                (void) snprintf(sql, sizeof(sql),
+                                "SELECT count(*) FROM baton_checkpoint WHERE session = 'a' AND"
+                                " julianday(updated_at) - julianday('now') %s %d",
+                                ahead, hours[i] / 24);
+                cr_expect_eq(database_number(&world, world_path(&world, "d.db"), sql), 1, "jump %d",
+                             hours[i]);
+        }
+        cr_expect(all_owned_by_live(&world) && takeover_count(&world, "d") == 0, "nobody was taken for dead");
+        finish();
+}
+
 static void kill_everything(void) {
         pid_t pids[16];
         size_t count;
