@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -25,15 +26,32 @@ bool latch_is_set(const struct worker *worker) {
         return atomic_load(&pool_of(worker)->latched) != 0;
 }
 
+/* The word and the file are changed by one worker at a time, so that they never disagree for good: the lock
+ * is the kernel's, on the state directory itself, and ends with whoever holds it. -1 and no lock where the
+ * directory cannot be opened: the word alone then tells. */
+static int latch_lock(const struct worker *worker) {
+        int directory = open(worker->directories.state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        while (directory >= 0 && flock(directory, LOCK_EX) < 0 && errno == EINTR)
+                ;
+        return directory;
+}
+
+/* Each failure is another value, so that whoever writes anew sees one that came meanwhile. */
+static void latch_word_raise(struct worker *worker) {
+        if (atomic_fetch_add(&pool_of(worker)->latched, 1) == UINT32_MAX)
+                atomic_store(&pool_of(worker)->latched, 1);
+}
+
 void latch_set(struct worker *worker, const struct failure *failure) {
         const struct log_fields fields = { .destination = worker->settings.name, .reason = failure->text };
-        _cleanup_fd_ int directory = open(worker->directories.state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_fd_ int directory = latch_lock(worker);
         char name[NAME_BYTES + 8];
         int r;
 
-        atomic_store(&pool_of(worker)->latched, 1);
+        latch_word_raise(worker);
         latch_name(worker, name, sizeof(name));
-        r = directory < 0 ? -errno : file_replace_text(directory, name, failure->text, 0640);
+        r = directory < 0 ? -EBADF : file_replace_text(directory, name, failure->text, 0640);
         log_line(
                 LOG_ERR, &fields,
                 "a sync failed: %s. Destination %s is latched; nothing is cleaned at a source until its bytes are "
@@ -51,15 +69,34 @@ static bool latch_stands_on_disk(const struct worker *worker, int directory) {
 }
 
 void latch_restore(struct worker *worker) {
-        _cleanup_fd_ int directory = open(worker->directories.state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_fd_ int directory = latch_lock(worker);
 
         if (directory >= 0 && latch_stands_on_disk(worker, directory))
-                atomic_store(&pool_of(worker)->latched, 1);
+                latch_word_raise(worker);
+}
+
+/* What another worker's sync lost after our bytes were written anew is still uncertain: then it stays. */
+static int latch_lift(struct worker *worker, uint32_t seen, struct failure *ret_failure) {
+        _cleanup_fd_ int directory = latch_lock(worker);
+        char name[NAME_BYTES + 8];
+
+        if (atomic_load(&pool_of(worker)->latched) != seen)
+                return failure_set(
+                        ret_failure, -EAGAIN, FAILURE_UNAVAILABLE,
+                        "another sync of destination %s failed while its uncertain bytes were written "
+                        "anew; this is tried again",
+                        worker->settings.name);
+        latch_name(worker, name, sizeof(name));
+        if (directory >= 0) {
+                (void) unlinkat(directory, name, 0);
+                (void) dir_sync(directory);
+        }
+        atomic_store(&pool_of(worker)->latched, 0);
+        return 0;
 }
 
 int latch_clear(struct worker *worker, struct failure *ret_failure) {
-        _cleanup_fd_ int directory = open(worker->directories.state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        char name[NAME_BYTES + 8];
+        uint32_t seen = atomic_load(&pool_of(worker)->latched);
         int r;
 
         assert(worker->destination);
@@ -69,12 +106,9 @@ int latch_clear(struct worker *worker, struct failure *ret_failure) {
         r = journal_renew(worker->journal, ret_failure);
         if (r < 0)
                 return r;
-        latch_name(worker, name, sizeof(name));
-        if (directory >= 0) {
-                (void) unlinkat(directory, name, 0);
-                (void) dir_sync(directory);
-        }
-        atomic_store(&pool_of(worker)->latched, 0);
+        r = latch_lift(worker, seen, ret_failure);
+        if (r < 0)
+                return r;
         log_line(
                 LOG_NOTICE, &(struct log_fields){ .destination = worker->settings.name },
                 "destination %s: the latch is off; what was uncertain is written anew and synced, each session's before it "

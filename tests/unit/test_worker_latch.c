@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* M7, the latch between workers: what one writes anew does not speak for what another could not sync
+ * meanwhile, and word and file agree when all is over. */
+#include "tests/unit/worker_fixture.h"
+
+static struct destination_ops ops;
+static const struct destination_ops *real_ops;
+static unsigned failures_meanwhile;
+static const struct failure sync_failure = { .kind = FAILURE_SYNC, .text = "the sync of d.db-wal failed" };
+
+TestSuite(worker_latch, .init = worker_setup, .fini = worker_teardown);
+
+/* Another worker's sync fails after our bytes were written anew and before we say so. */
+static int resync_and_fail_elsewhere(struct destination *destination, struct failure *ret_failure) {
+        int r = real_ops->resync(destination, ret_failure);
+
+        if (r >= 0 && failures_meanwhile > 0) {
+                failures_meanwhile--;
+                latch_set(&worker, &sync_failure);
+        }
+        return r;
+}
+
+static void begin(unsigned failures) {
+        sqlite3 *db = app_outbox("a.db");
+
+        app_fill(db, 1);
+        cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+        (void) session_begin_on(0, "a", "a.db", "");
+        settle();
+        cr_assert_eq(moved("a"), 1);
+        real_ops = worker.destination_ops;
+        ops = *real_ops;
+        ops.resync = resync_and_fail_elsewhere;
+        worker.destination_ops = &ops;
+        failures_meanwhile = failures;
+        latch_set(&worker, &sync_failure);
+}
+
+static bool latch_is_on_disk(void) {
+        return access(path_of("state/latch-events"), F_OK) == 0;
+}
+
+Test(worker_latch, m7_is_lifted_in_word_and_file) {
+        begin(0);
+        cr_expect(latch_is_set(&worker));
+        cr_expect(latch_is_on_disk());
+        must(latch_clear(&worker, failure));
+        cr_expect_not(latch_is_set(&worker));
+        cr_expect_not(latch_is_on_disk());
+}
+
+Test(worker_latch, m7_another_failure_meanwhile_keeps_it) {
+        begin(1);
+        must_fail(latch_clear(&worker, failure), -EAGAIN, FAILURE_UNAVAILABLE);
+        cr_expect(latch_is_set(&worker), "its bytes are still uncertain");
+        cr_expect(latch_is_on_disk(), "and a restart must know it");
+        must(latch_clear(&worker, failure));
+        cr_expect_not(latch_is_set(&worker));
+        cr_expect_not(latch_is_on_disk());
+}
+
+Test(worker_latch, m7_a_restart_begins_latched) {
+        begin(0);
+        atomic_store(&segment->pools[0].latched, 0);
+        latch_restore(&worker);
+        cr_expect(latch_is_set(&worker));
+}
+
+/* 0 means that nothing failed: the count steps over it. */
+Test(worker_latch, m7_the_word_is_never_zero_by_counting) {
+        begin(0);
+        atomic_store(&segment->pools[0].latched, UINT32_MAX);
+        latch_set(&worker, &sync_failure);
+        cr_expect(latch_is_set(&worker));
+}
