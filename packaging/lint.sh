@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make lint`: every rule of the project that a machine can check. Runs all checks, then fails if one
 # of them failed, so that one run shows everything.
-# Must not touch: any file; it only reads.
+# Must not touch: any file but its own notes in build/lint; it only reads.
 #
 # usage: packaging/lint.sh [CHECK…]      (default: all in packaging/lint/)
 set -u
