@@ -101,7 +101,7 @@ CHECKER := $(call program,bin/baton-checker,prove/checker/main.c,checker,$(DATAB
 
 # Preloaded into real processes by tests and by `baton prove`; never sanitized, so that they can stand
 # before any runtime.
-FAULTS := $(BUILD)/bin/baton-faults.so $(BUILD)/bin/baton-clock.so
+FAULTS := $(addprefix $(BUILD)/bin/baton-,faults.so clock.so identity.so)
 $(FAULTS): $(BUILD)/bin/baton-%.so: prove/preload/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)

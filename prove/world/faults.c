@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tells the failing disk (preload/faults.c) of a world when and how to fail, and its wall clock
- * (preload/clock.c) what time it is.
+/* Tells the failing disk (preload/faults.c) of a world when and how to fail, its wall clock
+ * (preload/clock.c) what time it is, and copied files (preload/identity.c) which ones they are.
  * Must not touch: the environment of anything but batond, whose workers inherit it. */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +16,7 @@
 
 #define TRIGGER "faults"
 #define CLOCK "clock"
+#define IDENTITIES "identities"
 
 static void find_library(const struct world *world, const char *name, char *ret_path, size_t bytes) {
         (void) snprintf(ret_path, bytes, "%s/%s", world->bin, name);
@@ -48,19 +49,44 @@ void world_clock_set(struct world *world, int64_t ahead_sec) {
                 world_fail(world, "cannot set the clock: %s", strerror(errno));
 }
 
+void world_identity(struct world *world, const char *file, const char *words) {
+        _cleanup_fd_ int fd = open(world_path(world, IDENTITIES), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+                                   0644);
+        struct stat status;
+
+        require_library(world, "baton-identity.so");
+        world->has_identities = true;
+        if (fd < 0 || stat(file, &status) < 0 ||
+            dprintf(fd, "%llu %s\n", (unsigned long long) status.st_ino, words) < 0)
+                world_fail(world, "cannot note what %s is: %s", file, strerror(errno));
+}
+
 void world_preload(const struct world *world) {
         const char *options = getenv("ASAN_OPTIONS");
-        char faults[PATH_MAX], clock[PATH_MAX], text[PATH_MAX * 2 + 2];
+        const struct {
+                bool is_wanted;
+                const char *name;
+        } libraries[] = {
+                { world->is_faulty, "baton-faults.so" },
+                { world->jumps, "baton-clock.so" },
+                { world->has_identities, "baton-identity.so" },
+        };
+        char library[PATH_MAX], text[PATH_MAX * ELEMENTSOF(libraries)] = "";
+        size_t used = 0;
 
-        find_library(world, "baton-faults.so", faults, sizeof(faults));
-        find_library(world, "baton-clock.so", clock, sizeof(clock));
-        (void) snprintf(text, sizeof(text), "%s%s%s", world->is_faulty ? faults : "",
-                        world->is_faulty && world->jumps ? ":" : "", world->jumps ? clock : "");
+        for (size_t i = 0; i < ELEMENTSOF(libraries); i++) {
+                if (!libraries[i].is_wanted)
+                        continue;
+                find_library(world, libraries[i].name, library, sizeof(library));
+                used += (size_t) snprintf(text + used, sizeof(text) - used, "%s%s", used ? ":" : "", library);
+        }
         (void) setenv("LD_PRELOAD", text, 1);
         if (world->is_faulty)
                 (void) setenv("BATON_FAULTS", world_path(world, TRIGGER), 1);
         if (world->jumps)
                 (void) setenv("BATON_CLOCK", world_path(world, CLOCK), 1);
+        if (world->has_identities)
+                (void) setenv("BATON_IDENTITIES", world_path(world, IDENTITIES), 1);
         /* A sanitizer's runtime wants to be first; it may come second to this. */
         (void) snprintf(text, sizeof(text), "%s%sverify_asan_link_order=0", options ? options : "",
                         options ? ":" : "");

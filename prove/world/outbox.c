@@ -114,7 +114,8 @@ static const char *type_of(const struct writer *writer, uint64_t seq) {
 /* What event (source, seq) holds. */
 static void insert_event(struct writer *writer, uint64_t seq) {
         unsigned want = writer->options->payload_bytes ? writer->options->payload_bytes : 120;
-        uint64_t random = (seq + 1) * 0x9e3779b97f4a7c15ULL ^ (uint64_t) writer->outbox->name[0];
+        uint64_t random = (seq + 1) * 0x9e3779b97f4a7c15ULL ^ (uint64_t) writer->outbox->name[0] ^
+                          writer->options->salt * 0xd1b54a32d192ed03ULL;
         char key[96], at[CLOCK_TEXT_BYTES], payload[TEXT_BYTES];
         size_t used;
 
@@ -199,15 +200,25 @@ static uint64_t last_seq(sqlite3 *database) {
         return last;
 }
 
+static void set_durability(sqlite3 *database, const struct writer_options *options) {
+        char sql[64];
+
+        execute(database,
+                options->rollback_journal ? "PRAGMA journal_mode = DELETE" : "PRAGMA journal_mode = WAL");
+        execute(database, options->normal ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL");
+        if (options->checkpoint_pages == 0)
+                return;
+        (void) snprintf(sql, sizeof(sql), "PRAGMA wal_autocheckpoint = %u", options->checkpoint_pages);
+        execute(database, sql);
+}
+
 _noreturn_ static void writer_main(const struct writer_options *options, const struct world_outbox *outbox) {
         struct writer writer = { .options = options,
                                  .outbox = outbox,
                                  .database = open_database(outbox->file) };
         uint64_t began_usec = clock_usec();
 
-        execute(writer.database, "PRAGMA journal_mode = WAL");
-        execute(writer.database,
-                options->normal ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL");
+        set_durability(writer.database, options);
         if (outbox->has_ledger)
                 execute(writer.database, "CREATE TABLE IF NOT EXISTS ledger"
                                          "(seq INTEGER PRIMARY KEY, key, type, at, payload)");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The application: it inserts into outboxes, in its own process, in its own transactions.
  *
- * What event (source, seq) holds is a function of both, so that a rewritten one can be told from a lost
+ * What event (source, seq) holds is a function of both and of a salt, so that a rewritten one can be told from a lost
  * one. Must not touch: Baton. */
 #pragma once
 
@@ -12,10 +12,14 @@
 #include "prove/world/world.h"
 
 struct writer_options {
-        const char *source;          /* an outbox of the world */
-        uint64_t events;             /* stops when so many are committed */
-        unsigned per_second;         /* 0: as fast as it can */
-        bool normal;                 /* synchronous=NORMAL; else FULL */
+        const char *source;        /* an outbox of the world */
+        uint64_t events;           /* stops when so many are committed */
+        unsigned per_second;       /* 0: as fast as it can */
+        bool normal;               /* synchronous=NORMAL; else FULL */
+        bool rollback_journal;     /* journal_mode=DELETE; else WAL */
+        unsigned checkpoint_pages; /* wal_autocheckpoint; 0: SQLite's default */
+        unsigned salt;             /* what the events hold is a function of this, too: the same numbers, given
+                                      * out again after a cut, are other events */
         unsigned transaction_events; /* most in one transaction; 0: 20 */
         bool rolls_back;             /* every seventh transaction */
         bool leaves_gaps;            /* now and then a seq is skipped */

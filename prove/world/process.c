@@ -32,7 +32,7 @@ _noreturn_ static void become(const struct world *world, int fd, char **argv) {
         (void) close_range(3, ~0U, 0);
         (void) signal(SIGPIPE, SIG_DFL);
         (void) snprintf(path, sizeof(path), "%s/%s", world->bin, argv[0]);
-        if ((world->is_faulty || world->jumps) && strcmp(argv[0], "batond") == 0)
+        if ((world->is_faulty || world->jumps || world->has_identities) && strcmp(argv[0], "batond") == 0)
                 world_preload(world);
         (void) execv(path, argv);
         dprintf(STDERR_FILENO, "cannot run %s: %s\n", path, strerror(errno));

@@ -34,10 +34,11 @@ struct world {
         unsigned batond_starts;
         struct segment *segment;
         uint64_t segment_inode;
-        char output[65536]; /* of the last command */
-        bool keeps_files;   /* $BATON_TEST_KEEP */
-        bool is_faulty;     /* batond and its workers start with a disk that can be told to fail */
-        bool jumps;         /* … with a wall clock that can be told to jump */
+        char output[65536];  /* of the last command */
+        bool keeps_files;    /* $BATON_TEST_KEEP */
+        bool is_faulty;      /* batond and its workers start with a disk that can be told to fail */
+        bool jumps;          /* … with a wall clock that can be told to jump */
+        bool has_identities; /* … and are told that some files are others */
 };
 
 /* What a failure does; tests set it to Criterion's, benches leave it (message, clean up, exit 1). */
@@ -136,6 +137,9 @@ void world_faulty(struct world *world);
 void world_faults(struct world *world, const char *rules); /* from now on; the count begins at 0 */
 void world_faults_end(struct world *world);
 uint64_t world_fault_count(const struct world *world);
+/* From its next start on, batond takes the file for the one of that identity: "INODE SECONDS NANOSECONDS", the
+ * last two its birth (preload/identity.c). */
+void world_identity(struct world *world, const char *file, const char *words);
 /* A wall clock that jumps (preload/clock.c), for what is started after world_jumps(). */
 void world_jumps(struct world *world);
 void world_clock_set(struct world *world, int64_t ahead_sec); /* of the true one; negative: behind it */
