@@ -44,10 +44,12 @@ OBJECTS_supervisor := $(call objects,supervisor)
 OBJECTS_cli := $(call objects,supervisor/cli)
 OBJECTS_checker := $(call objects,prove/checker)
 OBJECTS_world := $(call objects,prove/world)
+OBJECTS_tracer := $(call objects,prove/tracer)
+OBJECTS_prove := $(call objects,prove)
 OBJECTS_benchlib := $(call objects,tests/bench/lib)
 
 PRODUCT_LIBRARIES := cli supervisor worker destination source journal shm base
-LIBRARIES := $(PRODUCT_LIBRARIES) checker world benchlib
+LIBRARIES := $(PRODUCT_LIBRARIES) checker world tracer prove benchlib
 archives = $(foreach library,$(1),$(BUILD)/lib/lib$(library).a)
 
 # The list changes when a file comes or goes, so that no archive keeps the object of a removed file.
@@ -98,6 +100,7 @@ PROGRAMS := \
 	$(call program,bin/baton-worker,worker/main.c,worker destination source journal shm base,$(DATABASE_LDLIBS) -lurcu-memb -lurcu-common -lseccomp -lsystemd) \
 	$(call program,bin/baton,supervisor/cli/main.c,cli supervisor destination source journal shm base,$(DATABASE_LDLIBS) -linih -lsystemd)
 CHECKER := $(call program,bin/baton-checker,prove/checker/main.c,checker,$(DATABASE_LDLIBS))
+PROVE := $(call program,bin/baton-prove,prove/main.c,prove tracer world shm base,$(DATABASE_LDLIBS) -lsystemd)
 
 # Preloaded into real processes by tests and by `baton prove`; never sanitized, so that they can stand
 # before any runtime.
@@ -108,14 +111,14 @@ $(FAULTS): $(BUILD)/bin/baton-%.so: prove/preload/%.c $(BUILD)/flags
 	$(Q)$(CC) $(filter-out -fsanitize=%,$(BATON_CFLAGS)) -fPIC -shared -o $@ $<
 
 test_programs = $(foreach source,$(1),$(call program,$(source:%.c=%),$(source),$(2),$(3)))
-UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker,-lcriterion $(ALL_LDLIBS))
+UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker prove tracer world,-lcriterion $(ALL_LDLIBS))
 INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),world $(PRODUCT_LIBRARIES),-lcriterion $(ALL_LDLIBS))
 BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
 BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib world $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
 
 # ---- What a person asks for ------------------------------------------------------------------------
 .PHONY: all tests check unit integration crash-points demo install lint format bench clean help
-all: $(PROGRAMS) $(CHECKER) $(FAULTS)
+all: $(PROGRAMS) $(CHECKER) $(PROVE) $(FAULTS)
 tests: all $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
 UNIT_SCRIPTS := $(wildcard tests/unit/test_*.sh)
@@ -157,7 +160,7 @@ format:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(PREFIX)/include/baton
 	install -m 755 $(BUILD)/bin/baton $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(BUILD)/bin/batond $(BUILD)/bin/baton-worker $(CHECKER) $(FAULTS) $(DESTDIR)$(LIBEXECDIR)
+	install -m 755 $(BUILD)/bin/batond $(BUILD)/bin/baton-worker $(CHECKER) $(PROVE) $(FAULTS) $(DESTDIR)$(LIBEXECDIR)
 	install -d $(DESTDIR)$(PREFIX)/include/baton/base
 	for header in include/baton/*.h base/failure.h base/macro.h base/text.h base/url.h; do \
 		sed -e 's,^#include "include/\(baton/.*\)",#include <\1>,' \

@@ -22,6 +22,20 @@
 
 #define ARGUMENTS_MAX 24
 
+/* Installed, the command line stands elsewhere than what it calls: $BATON_COMMAND, or PREFIX/bin beside
+ * PREFIX/lib/baton. */
+static void find_program(const struct world *world, const char *name, char *ret_path, size_t path_bytes) {
+        const char *told = getenv("BATON_COMMAND");
+
+        (void) snprintf(ret_path, path_bytes, "%s/%s", world->bin, name);
+        if (strcmp(name, "baton") != 0 || access(ret_path, X_OK) == 0)
+                return;
+        if (told && told[0])
+                (void) snprintf(ret_path, path_bytes, "%s", told);
+        else
+                (void) snprintf(ret_path, path_bytes, "%s/../../bin/baton", world->bin);
+}
+
 /* In the child: output to `fd`, death with the parent, exec. */
 _noreturn_ static void become(const struct world *world, int fd, char **argv) {
         char path[WORLD_PATH_BYTES * 2];
@@ -31,7 +45,7 @@ _noreturn_ static void become(const struct world *world, int fd, char **argv) {
         (void) dup2(fd, STDERR_FILENO);
         (void) close_range(3, ~0U, 0);
         (void) signal(SIGPIPE, SIG_DFL);
-        (void) snprintf(path, sizeof(path), "%s/%s", world->bin, argv[0]);
+        find_program(world, argv[0], path, sizeof(path));
         if ((world->is_faulty || world->jumps || world->has_identities) && strcmp(argv[0], "batond") == 0)
                 world_preload(world);
         (void) execv(path, argv);

@@ -26,10 +26,10 @@ static void make_directory(char *path, size_t path_bytes, const char *base, cons
         }
 }
 
-/* $BATON_BIN, else ../../bin beside the test's own binary (BUILD/tests/integration/test_x), else
- * ../bin (BUILD/bench/bench_x). */
+/* $BATON_BIN, else where our own binary is (baton-prove), else ../../bin beside it
+ * (BUILD/tests/integration/test_x), else ../bin (BUILD/bench/bench_x). */
 static void find_binaries(struct world *world) {
-        static const char *const places[] = { "/../../bin", "/../bin" };
+        static const char *const places[] = { "", "/../../bin", "/../bin" };
         const char *told = getenv("BATON_BIN");
         char self[WORLD_PATH_BYTES - 32], probe[WORLD_PATH_BYTES + 32];
         ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -52,15 +52,22 @@ static void find_binaries(struct world *world) {
 }
 
 void world_begin(struct world *world) {
+        char directory[WORLD_PATH_BYTES], runtime[WORLD_PATH_BYTES];
         const char *base = getenv("TMPDIR");
 
+        make_directory(directory, sizeof(directory), base && base[0] ? base : "/tmp", "test");
+        make_directory(runtime, sizeof(runtime), access("/dev/shm", W_OK) == 0 ? "/dev/shm" : directory,
+                       "run");
+        world_begin_at(world, directory, runtime);
+}
+
+void world_begin_at(struct world *world, const char *directory, const char *runtime) {
         *world = (struct world){ .keeps_files = getenv("BATON_TEST_KEEP") != NULL };
         (void) prctl(PR_SET_CHILD_SUBREAPER, 1);
         (void) signal(SIGPIPE, SIG_IGN);
         find_binaries(world);
-        make_directory(world->directory, sizeof(world->directory), base && base[0] ? base : "/tmp", "test");
-        make_directory(world->runtime, sizeof(world->runtime),
-                       access("/dev/shm", W_OK) == 0 ? "/dev/shm" : world->directory, "run");
+        (void) snprintf(world->directory, sizeof(world->directory), "%s", directory);
+        (void) snprintf(world->runtime, sizeof(world->runtime), "%s", runtime);
         (void) snprintf(world->state, sizeof(world->state), "%.*s/state", WORLD_PATH_BYTES - 16,
                         world->directory);
         (void) snprintf(world->config, sizeof(world->config), "%.*s/baton.conf", WORLD_PATH_BYTES - 16,

@@ -47,6 +47,8 @@ _noreturn_ void world_fail(struct world *world, const char *format, ...) _printf
 
 /* world.c: the whole of it. */
 void world_begin(struct world *world);
+/* In two directories that stand already; whoever made them removes them, or world_end() does. */
+void world_begin_at(struct world *world, const char *directory, const char *runtime);
 void world_end(struct world *world);
 /* Replaces the configuration file. "%D" in the text is the world's directory. */
 void world_config(struct world *world, const char *text);
