@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A layer under SQLite that counts syncs by file and fails on demand: a disk that cannot sync, and a disk
- * that is full. It is registered as the default, so the code under test uses it unknowingly. */
+ * that is full. It also lets somebody in at a moment that only a race would find. It is registered as the
+ * default, so the code under test uses it unknowingly. */
 #pragma once
 
 #include <sqlite3.h>
@@ -14,6 +15,8 @@ struct faults {
         int sync_count_wal, sync_count_database, sync_count_other;
         int sync_order_wal, sync_order_database; /* the number of the last sync of each */
         int sync_count;
+        void (*after_sync)(void); /* once, while the next sync has not returned yet */
+        void (*after_read)(void); /* once, when the next read transaction has just ended */
 };
 static struct faults faults;
 
@@ -30,6 +33,14 @@ static bool name_ends(const char *name, const char *end) {
         size_t n = name ? strlen(name) : 0, m = end ? strlen(end) : 0;
 
         return m > 0 && n >= m && memcmp(name + n - m, end, m) == 0;
+}
+
+static void let_in(void (**somebody)(void)) {
+        void (*fn)(void) = *somebody;
+
+        *somebody = NULL; /* what it does comes by here too */
+        if (fn)
+                fn();
 }
 
 static sqlite3_file *real_of(sqlite3_file *file) {
@@ -63,6 +74,7 @@ static int f_truncate(sqlite3_file *file, sqlite3_int64 size) {
 
 static int f_sync(sqlite3_file *file, int flags) {
         const char *name = ((struct faulty_file *) file)->name;
+        int code;
 
         faults.sync_count++;
         if (name_ends(name, "-wal")) {
@@ -75,7 +87,9 @@ static int f_sync(sqlite3_file *file, int flags) {
                 faults.sync_count_other++;
         if (name_ends(name, faults.fail_sync_of))
                 return SQLITE_IOERR_FSYNC;
-        return real_of(file)->pMethods->xSync(real_of(file), flags);
+        code = real_of(file)->pMethods->xSync(real_of(file), flags);
+        let_in(&faults.after_sync);
+        return code;
 }
 
 static int f_size(sqlite3_file *file, sqlite3_int64 *ret_size) {
@@ -111,7 +125,11 @@ static int f_shm_map(sqlite3_file *file, int page, int bytes, int extend, void v
 }
 
 static int f_shm_lock(sqlite3_file *file, int offset, int count, int flags) {
-        return real_of(file)->pMethods->xShmLock(real_of(file), offset, count, flags);
+        int code = real_of(file)->pMethods->xShmLock(real_of(file), offset, count, flags);
+
+        if (flags == (SQLITE_SHM_UNLOCK | SQLITE_SHM_SHARED))
+                let_in(&faults.after_read);
+        return code;
 }
 
 static void f_shm_barrier(sqlite3_file *file) {

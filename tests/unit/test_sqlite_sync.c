@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "tests/unit/sqlite_faults.h"
 #include "tests/unit/sqlite_fixture.h"
+#include "worker/source/sqlite_source.h"
 
 static const struct source_ops *src;
 static const struct destination_ops *dst;
@@ -154,6 +155,56 @@ Test(sqlite_sync, m11_a_fresh_stamp_is_not_trusted) {
         }
         src->close(source);
         sqlite3_close(app);
+}
+
+/* The clock of the kernel stood still: size and stamp are those of the last sync, the bytes are not. */
+Test(sqlite_sync, m11_two_writes_of_one_tick_are_two) {
+        struct source *source;
+        struct stat st;
+        uint64_t last;
+        sqlite3 *app = app_outbox("app.db");
+
+        app_run(app, "PRAGMA synchronous = OFF");
+        app_fill(app, 1);
+        source = source_get("app.db", "");
+        (void) fetch_all(source, 0, &last);
+        must(src->sync(source, failure));
+        app_fill(app, 1);
+        (void) fetch_all(source, 1, &last);
+        cr_assert_eq(stat(path_of("app.db-wal"), &st), 0);
+        source->durability.wal.bytes = st.st_size;
+        source->durability.wal.ctime_sec = st.st_ctim.tv_sec;
+        source->durability.wal.ctime_nsec = st.st_ctim.tv_nsec;
+        faults = (struct faults){ 0 };
+        must(src->sync(source, failure));
+        cr_assert_eq(faults.sync_count_wal, 1);
+        src->close(source);
+        sqlite3_close(app);
+}
+
+static sqlite3 *late_app;
+
+static void commit_one(void) {
+        app_fill(late_app, 1);
+}
+
+Test(sqlite_sync, m11_what_is_committed_during_the_sync_is_synced_by_the_next) {
+        struct source *source;
+        uint64_t last;
+
+        late_app = app_outbox("app.db");
+        app_run(late_app, "PRAGMA synchronous = OFF");
+        app_fill(late_app, 3);
+        source = source_get("app.db", "");
+        (void) fetch_all(source, 0, &last);
+        faults = (struct faults){ .after_sync = commit_one };
+        must(src->sync(source, failure));
+        cr_assert_eq(fetch_all(source, 3, &last), 1, "it came while the sync was on its way");
+        faults = (struct faults){ 0 };
+        must(src->sync(source, failure));
+        cr_assert_eq(faults.sync_count_wal, 1);
+        src->close(source);
+        sqlite3_close(late_app);
 }
 
 Test(sqlite_sync, m11_rollback_mode_syncs_the_database) {

@@ -3,12 +3,14 @@
  * is written can still become visible by itself". Whatever is doubtful must be answered with no. */
 #include <fcntl.h>
 
+#include "tests/unit/sqlite_faults.h"
 #include "tests/unit/sqlite_fixture.h"
 
 static const struct source_ops *src;
 
 static void setup(void) {
         fixture_setup();
+        faults_install();
         src = source_ops_find("sqlite");
 }
 
@@ -64,6 +66,26 @@ Test(sqlite_wal, quiet_through_an_open_transaction_and_its_rollback) {
         cr_expect(!src->is_quiet(source));
         src->close(source);
         sqlite3_close(app);
+}
+
+static sqlite3 *late_app;
+
+static void commit_one(void) {
+        app_fill(late_app, 1);
+}
+
+Test(sqlite_wal, not_quiet_where_a_commit_came_at_the_end_of_the_look) {
+        struct source *source;
+
+        late_app = app_outbox("app.db");
+        app_fill(late_app, 1);
+        source = source_get("app.db", "");
+        faults = (struct faults){ .after_read = commit_one };
+        cr_assert(!look(source, 1), "it was not there yet");
+        cr_expect(!src->is_quiet(source), "and is now: a look was in vain, and the next must not be saved");
+        cr_expect(look(source, 1));
+        src->close(source);
+        sqlite3_close(late_app);
 }
 
 Test(sqlite_wal, not_quiet_after_the_log_began_anew) {
@@ -161,6 +183,33 @@ Test(sqlite_wal, an_index_of_another_version_claims_nothing) {
         cr_expect(!src->is_settled(source));
         for (off_t at = 0; at <= 48; at += 48)
                 cr_assert_eq(pwrite(fd, &right, sizeof(right), at), (ssize_t) sizeof(right));
+        cr_expect(src->is_quiet(source));
+        (void) close(fd);
+        src->close(source);
+        sqlite3_close(app);
+}
+
+/* A writer stores the second copy first: where it was stopped in between, the first still shows what was. */
+Test(sqlite_wal, an_index_that_is_being_written_claims_nothing) {
+        sqlite3 *app = app_outbox("app.db");
+        struct source *source;
+        uint8_t byte, other;
+        int fd;
+
+        app_fill(app, 2);
+        source = source_get("app.db", "");
+        cr_assert(!look(source, 2));
+        cr_assert(src->is_quiet(source) && src->is_settled(source));
+        fd = open(path_of("app.db-shm"), O_RDWR | O_CLOEXEC);
+        cr_assert_geq(fd, 0);
+        for (off_t at = 48; at < 96; at++) { /* the second copy */
+                cr_assert_eq(pread(fd, &byte, 1, at), 1);
+                other = byte ^ 1;
+                cr_assert_eq(pwrite(fd, &other, 1, at), 1);
+                cr_expect(!src->is_quiet(source), "byte %d", (int) at);
+                cr_expect(!src->is_settled(source), "byte %d", (int) at);
+                cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
+        }
         cr_expect(src->is_quiet(source));
         (void) close(fd);
         src->close(source);

@@ -4,11 +4,42 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <urcu/wfcqueue.h>
 
-#include "worker/handoff.h"
+/* The source itself, so that somebody can be let in behind its enqueue. */
+static bool enqueue(struct cds_wfcq_head *head, struct cds_wfcq_tail *tail, struct cds_wfcq_node *node);
+#define cds_wfcq_enqueue enqueue
+#include "worker/handoff.c"
+#undef cds_wfcq_enqueue
 
 #define SLOT_COUNT 512u
 #define ROUND_COUNT 20000u
+
+static struct handoff *quick; /* its mover takes what is queued before the call that queued it has returned */
+
+static bool enqueue(struct cds_wfcq_head *head, struct cds_wfcq_tail *tail, struct cds_wfcq_node *node) {
+        bool was_filled = cds_wfcq_enqueue(head, tail, node);
+        uint32_t slot_index;
+
+        if (quick)
+                cr_assert_eq(handoff_take(quick, &slot_index), 0);
+        return was_filled;
+}
+
+Test(handoff, a_mover_that_is_quicker_is_told_again) {
+        struct handoff handoff = { 0 };
+        uint32_t slot_index;
+
+        cr_assert_eq(handoff_init(&handoff, SLOT_COUNT), 0);
+        quick = &handoff;
+        handoff_put(&handoff, 7);
+        quick = NULL;
+        cr_assert_eq(handoff_take(&handoff, &slot_index), -ENOENT, "taken already");
+        handoff_put(&handoff, 7);
+        cr_assert_eq(handoff_take(&handoff, &slot_index), 0, "a later change is a hint of its own");
+        cr_assert_eq(slot_index, 7);
+        handoff_done(&handoff);
+}
 
 Test(handoff, once_until_taken) {
         struct handoff handoff = { 0 };

@@ -16,7 +16,7 @@
 static char directory[64];
 static struct wake wake;
 static struct session one, two;
-static unsigned news_one, news_two;
+static unsigned news_one, news_two, news_third;
 
 static void write_file(const char *name, const char *text) {
         char path[256];
@@ -40,12 +40,13 @@ static void count(struct session *session, void *context) {
         (void) context;
         news_one += session == &one;
         news_two += session == &two;
+        news_third += session != &one && session != &two;
 }
 
 static void read_news(void) {
         struct pollfd poll_fd = { .fd = wake.inotify_fd, .events = POLLIN };
 
-        news_one = news_two = 0;
+        news_one = news_two = news_third = 0;
         (void) poll(&poll_fd, 1, 0); /* the event stands in the queue before the write returns */
         wake_read(&wake, &one, count, NULL);
 }
@@ -116,6 +117,34 @@ Test(wake, M9_a_replaced_file_is_news_and_watched_again) {
         read_news();
         cr_assert_geq(news_one, 1);
         cr_assert_geq(news_two, 1);
+}
+
+/* The kernel keeps so many events and drops those behind; then it says so, once, of no file. */
+Test(wake, M9_when_the_queue_overflows_every_session_is_told) {
+        static struct session third;
+        struct source_watch watch = { .file_names = { "b.db" } };
+        unsigned long limit = 0;
+        FILE *file;
+        bool complete;
+
+        file = fopen("/proc/sys/fs/inotify/max_queued_events", "re");
+        cr_assert(file && fscanf(file, "%lu", &limit) == 1);
+        (void) fclose(file);
+        write_file("a.db-wal", "x");
+        write_file("b.db", "x");
+        (void) snprintf(watch.directory, sizeof(watch.directory), "%s", directory);
+        wake_add(&wake, &third, &watch, &complete);
+        read_news();
+        for (unsigned long i = 0; i <= limit / 2; i++) { /* two alike in a row count once */
+                write_file("a.db", "x");
+                write_file("a.db-wal", "x");
+        }
+        write_file("b.db", "x");
+        one.next = &third;
+        read_news();
+        one.next = NULL;
+        cr_assert_eq(news_third, 1, "of its own write there was no room to tell");
+        wake_remove(&wake, &third);
 }
 
 Test(wake, one_session_leaving_does_not_deafen_the_other) {
