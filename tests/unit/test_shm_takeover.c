@@ -29,6 +29,11 @@ static int look_once(struct segment *segment, void *argument) {
         return takeover_run(segment, 0, *(uint64_t *) argument, NULL) < 0;
 }
 
+static void count_hint(void *context, uint32_t slot_index) {
+        (void) context;
+        (void) slot_index;
+}
+
 /* ---- who gets what --------------------------------------------------------------------------- */
 
 static void one_dies(uint32_t peer_count, uint32_t session_count) {
@@ -120,6 +125,30 @@ Test(shm_takeover, s7_nobody_lives_then_a_joiner_gets_all) {
         assert_converges(segment, "all dead");
         peer = peer_start(segment, 0, false);
         cr_assert_eq(slots_owned_by(segment, peer.ref), 9);
+}
+
+/* S12: who is given something hears of it, and not only when its next sweep comes. */
+Test(shm_takeover, s7_whoever_is_given_a_slot_is_told_and_rung) {
+        struct segment *segment = test_segment(8, 64);
+        struct peer peers[4];
+        uint32_t rings[4];
+
+        sessions_configure(segment, 0, 0, 9);
+        peers_start(segment, peers, 4, false);
+        cr_assert_eq(slots_owned_by(segment, peers[0].ref), 9);
+        for (uint32_t i = 0; i < 9; i++)
+                slot_assign(segment, i, peers[0].ref, peers[1 + i % 3].ref);
+        for (uint32_t p = 0; p < 4; p++) {
+                rings[p] = atomic_load(&segment->workers[worker_ref_index(peers[p].ref)].doorbell);
+                (void) inbox_drain(segment, peers[p].ref, count_hint, NULL);
+        }
+        peer_kill(peers[0]);
+        cr_assert_eq(look(segment, peers[3].ref).slots_given, 9);
+        for (uint32_t p = 1; p < 4; p++) {
+                cr_expect_neq(atomic_load(&segment->workers[worker_ref_index(peers[p].ref)].doorbell),
+                              rings[p], "worker %u is rung", p);
+                cr_expect_eq(inbox_drain(segment, peers[p].ref, count_hint, NULL), 3, "worker %u", p);
+        }
 }
 
 /* A draining worker keeps what it has and gets nothing, or releasing would never end. */
