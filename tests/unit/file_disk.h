@@ -29,6 +29,8 @@ static struct {
         ino_t dirty[16];                   /* files with bytes that no sync has seen */
         unsigned dirty_count, entry_count; /* entries made since a sync of the directory */
         bool early_cut;                    /* cut while an entry was not synced */
+        bool mark_is_new;                  /* .begun was made, the directory not synced since */
+        bool early_line;                   /* a line was written meanwhile */
 } disk;
 
 static inline ino_t inode_of_fd(int fd) {
@@ -40,6 +42,11 @@ static inline ino_t inode_of_fd(int fd) {
 
 static inline void note_write(int fd) {
         ino_t inode = inode_of_fd(fd);
+        char link[64], path[640] = "";
+
+        (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        (void) !readlink(link, path, sizeof(path) - 1);
+        disk.early_line = disk.early_line || (disk.mark_is_new && strstr(path, ".jsonl"));
 
         for (unsigned i = 0; i < disk.dirty_count; i++)
                 if (disk.dirty[i] == inode)
@@ -53,7 +60,7 @@ static inline void note_sync(int fd) {
         struct stat status;
 
         if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode))
-                disk.entry_count = 0;
+                disk.entry_count = 0, disk.mark_is_new = false;
         for (unsigned i = 0; i < disk.dirty_count; i++)
                 if (disk.dirty[i] == inode)
                         disk.dirty[i] = disk.dirty[--disk.dirty_count];
@@ -140,6 +147,7 @@ static inline int disk_openat(int dir_fd, const char *name, int flags, mode_t mo
         /* A lock may vanish in a power cut, and a copy that is not renamed yet too. */
         if (flags & O_CREAT && !strstr(name, ".lock") && !strstr(name, ".resync"))
                 disk.entry_count++;
+        disk.mark_is_new = disk.mark_is_new || (flags & O_CREAT && strstr(name, ".begun"));
         return openat(dir_fd, name, flags, mode);
 }
 

@@ -68,6 +68,27 @@ Test(file_faults, M3_nothing_is_journaled_before_it_is_synced) {
         }
 }
 
+/* The mover puts the first batch into the transaction of the claim: nothing is committed in between. After a power
+ * cut there must be no line without the mark that says where it comes from. */
+Test(file_faults, M3_the_begun_mark_is_durable_before_the_first_line) {
+        struct fixture fixture;
+
+        disk_attach();
+        fixture_init(&fixture, "");
+        fixture_must(&fixture, fixture_open(&fixture));
+        fixture.journal->epoch = 1;
+        fixture.target = *fixture.journal;
+        fixture_must(&fixture, fixture_begin(&fixture));
+        fixture_must(&fixture, destination_file_ops.fence(fixture.session, 1, &fixture.target, &fixture.found,
+                                                          &fixture.tail, &fixture.failure));
+        cr_assert(fixture_exists(&fixture, ".orders.begun"));
+        fixture_must(&fixture, fixture_end(&fixture, fixture_put(&fixture, 1, 4)));
+        cr_assert_not(disk.early_line);
+        expect_all_synced("after the batch");
+        fixture_close(&fixture);
+        fixture_done(&fixture);
+}
+
 /* ---- M8: no room ------------------------------------------------------------------------------------ */
 
 /* The same owner goes on by itself when there is room, at whatever write there was none. */

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "tests/unit/sqlite_fixture.h"
+#include "worker/source/sqlite_db.h"
 
 static const struct source_ops *src;
 
@@ -270,6 +271,35 @@ Test(sqlite_source, m4_identity_and_replacement) {
         cr_assert_neq(strcmp(identity, again), 0);
         src->close(source);
         sqlite3_close(app);
+}
+
+/* A file system gives the number of a removed file to the next one: when it was born tells them apart. */
+static struct file_id id_of_a_new_file(void) {
+        struct file_id id;
+        int fd = open(path_of("app.db"), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+        cr_assert_geq(fd, 0);
+        (void) close(fd);
+        cr_assert_eq(file_id_read(path_of("app.db"), &id), 0);
+        return id;
+}
+
+Test(sqlite_source, m4_an_inode_that_is_used_again_is_another_file) {
+        struct file_id before = id_of_a_new_file(), after;
+
+        after = before;
+        cr_assert(file_id_is_same(&before, &after));
+        after.born_nsec++;
+        cr_assert_not(file_id_is_same(&before, &after));
+        after = before;
+        after.born_sec++;
+        cr_assert_not(file_id_is_same(&before, &after));
+        for (unsigned i = 0; i < 5; i++) { /* where this one does so, for real */
+                (void) usleep(20000);      /* births are stamped by a clock that stands still for a tick */
+                cr_assert_eq(unlink(path_of("app.db")), 0);
+                after = id_of_a_new_file();
+                cr_assert_not(file_id_is_same(&before, &after), "inode %" PRIu64, after.inode);
+        }
 }
 
 Test(sqlite_source, m4_anchor_knows_a_changed_row) {
