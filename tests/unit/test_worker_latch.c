@@ -2,6 +2,7 @@
 /* M7, the latch between workers: what one writes anew does not speak for what another could not sync
  * meanwhile, and word and file agree when all is over. */
 #include "tests/unit/worker_fixture.h"
+#include "worker/journal/disk.h"
 
 static struct destination_ops ops;
 static const struct destination_ops *real_ops;
@@ -73,4 +74,28 @@ Test(worker_latch, m7_the_word_is_never_zero_by_counting) {
         atomic_store(&segment->pools[0].latched, UINT32_MAX);
         latch_set(&worker, &sync_failure);
         cr_expect(latch_is_set(&worker));
+}
+
+static int rename_fails(int dir_fd, const char *from, const char *to, bool may_replace) {
+        (void) dir_fd, (void) from, (void) to, (void) may_replace;
+        errno = EIO;
+        return -1;
+}
+
+/* A reboot in the midst of it forgets nothing. */
+Test(worker_latch, m7_stays_until_the_journal_too_is_written_anew) {
+        struct journal_disk broken = *journal_disk;
+        const struct journal_disk *sound = journal_disk;
+        struct failure failure = { 0 };
+
+        begin(0);
+        broken.rename = rename_fails;
+        journal_disk = &broken;
+        cr_expect_lt(latch_clear(&worker, &failure), 0);
+        journal_disk = sound;
+        cr_expect(latch_is_set(&worker));
+        cr_expect(latch_is_on_disk());
+        must(latch_clear(&worker, failure));
+        cr_expect_not(latch_is_set(&worker));
+        cr_expect_not(latch_is_on_disk());
 }

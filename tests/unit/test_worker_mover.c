@@ -115,6 +115,27 @@ Test(mover, M4_a_source_adopted_while_empty_is_idle_and_not_looked_at_for_ever) 
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 
+/* The same rows so far, and whatever will come: another file all the same. */
+Test(mover, M4_a_copy_in_the_place_of_the_source_is_not_moved_from) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = session_begin_on(0, "a", "a.db", "");
+
+        app_fill(app, 5);
+        settle();
+        cr_assert_eq(moved("a"), 5);
+        app_run(app, "PRAGMA wal_checkpoint(TRUNCATE)");
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+        shell("cp a.db copy.db && rm -f a.db-wal a.db-shm && mv copy.db a.db");
+        app = app_open("a.db");
+        app_fill(app, 5);
+        session_set_ready(session);
+        settle();
+        expect_phase(0, SESSION_STOPPED);
+        cr_assert_eq(status_of(0).failure_kind, FAILURE_IDENTITY);
+        cr_assert_eq(moved("a"), 5);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
 /* ---- W2: clean-up that had to wait ------------------------------------------------------------------ */
 
 /* 100 events moved, none cleaned: the application held its lock just then. */
@@ -240,6 +261,99 @@ Test(mover, W2_nothing_is_cleaned_from_another_file_at_the_path) {
         cr_assert_eq(sqlite3_close(other), SQLITE_OK);
 }
 
+/* ---- M14, M7: up to where a source may be cleaned ------------------------------------------------------ */
+
+Test(mover, M7_nothing_is_cleaned_while_another_worker_has_the_destination_latched) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = clean_up_waits(app);
+
+        atomic_store(&segment->pools[0].latched, 1);
+        clean_run(session);
+        cr_assert_eq(app_number(app, "SELECT count(*) FROM outbox"), 100);
+        cr_assert(session->clean_pending);
+        atomic_store(&segment->pools[0].latched, 0);
+        clean_run(session);
+        cr_assert_eq(app_number(app, "SELECT count(*) FROM outbox"), 1);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+Test(mover, M14_a_sibling_that_nobody_has_claimed_yet_holds_the_clean_up) {
+        struct layout_config config = config_of("a", "a.db", "?clean-up=delete");
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session;
+
+        for (uint32_t i = 0; i < 2;
+             i++) { /* a source with two destinations; the other's worker is not here */
+                config.sibling_slot = 1 - i;
+                cr_assert_eq(slot_configure(segment, i, 0, &config), 0);
+        }
+        session = session_take(0);
+        app_fill(app, 100);
+        settle();
+        cr_assert_eq(moved("a"), 100);
+        cr_assert_eq(app_number(app, "SELECT count(*) FROM outbox"), 100);
+        session_durable_set(segment, 1, 40);
+        clean_run(session);
+        cr_assert_eq(app_number(app, "SELECT min(seq) FROM outbox"), 40,
+                     "what the slower one has, and no more");
+        cr_assert(session->clean_pending);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+static struct destination_ops replaced_destination_ops;
+
+static int commit_fails(struct destination *destination, struct failure *ret_failure) {
+        (void) destination;
+        return failure_set(ret_failure, -EBUSY, FAILURE_UNAVAILABLE, "a test: it could not be committed");
+}
+
+/* Five events are committed; five more are put, and their commit fails. */
+static struct session *commit_in_vain(sqlite3 *app) {
+        struct session *session = session_begin_on(0, "a", "a.db", "");
+        const struct destination_ops *ops = worker.destination_ops;
+
+        app_fill(app, 5);
+        settle();
+        replaced_destination_ops = *ops;
+        replaced_destination_ops.commit = commit_fails;
+        worker.destination_ops = &replaced_destination_ops;
+        app_fill(app, 5);
+        session_set_ready(session);
+        settle();
+        expect_phase(0, SESSION_WAITING);
+        worker.destination_ops = ops;
+        return session;
+}
+
+/* The journal is never ahead: else the next owner takes the destination for an old copy of itself. */
+Test(mover, M1_nothing_is_journalled_that_was_not_committed) {
+        sqlite3 *app = app_outbox("a.db");
+
+        (void) commit_in_vain(app);
+        worker_leave();
+        worker_enter();
+        (void) session_take(0);
+        settle();
+        expect_phase(0, SESSION_IDLE);
+        cr_assert_eq(moved("a"), 10);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+/* A sibling cleans the source by what is told: what is told must stand. */
+Test(mover, M14_nothing_is_told_durable_that_was_not_committed) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = commit_in_vain(app);
+        uint64_t position = 0;
+
+        cr_assert_eq(session_durable_get(segment, 0, &position), 0);
+        cr_assert_eq(position, 5, "five are durable, whatever was tried");
+        retry_now(session);
+        settle();
+        cr_assert_eq(session_durable_get(segment, 0, &position), 0);
+        cr_assert_eq(position, 10);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
 /* ---- M12: closing ------------------------------------------------------------------------------------ */
 
 /* SQLite cannot detach a database inside a transaction: the source is closed after it, and the other
@@ -317,6 +431,26 @@ Test(mover_sync, M7_a_failed_sync_of_the_source_is_forgiven_by_the_operator_alon
         settle();
         expect_phase(0, SESSION_IDLE);
         cr_assert_eq(moved("a"), 5);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+static enum worker_phase phase_in_sync;
+
+static int sync_looks(struct source *source, struct failure *ret_failure) {
+        phase_in_sync = atomic_load(&worker_record(&worker)->phase);
+        return source_ops_find("sqlite")->sync(source, ret_failure);
+}
+
+/* Who is killed on a slow disk (S3) had put its events down: a taker must see that by the phase. */
+Test(mover_sync, M6_a_death_in_the_sync_of_the_source_is_no_events_doing) {
+        sqlite3 *app = app_outbox("a.db");
+
+        app_fill(app, 5);
+        ops_replace(session_begin_on(0, "a", "a.db", ""));
+        replaced_ops.sync = sync_looks;
+        settle();
+        cr_assert_eq(moved("a"), 5);
+        cr_assert_eq(phase_in_sync, PHASE_COMMITTING);
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 

@@ -91,3 +91,13 @@ Test(roster, P1_what_is_older_than_the_last_whole_configuration_is_not_run) {
         look_at_slot(&worker, 0);
         cr_assert_not_null(worker.by_slot[0]);
 }
+
+/* The roster is renewed by another thread: what it does not know yet stands in the slot. */
+Test(roster, P4_a_session_is_run_by_the_newest_configuration) {
+        configure();
+        publish();
+        writes_whole("?clean-up=keep");
+        look_at_slot(&worker, 0);
+        cr_assert_not_null(worker.by_slot[0]);
+        cr_assert_not_null(strstr(worker.by_slot[0]->entry->config.url, "keep"));
+}

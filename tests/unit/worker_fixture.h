@@ -22,6 +22,7 @@
 static struct worker worker;
 static struct segment *segment; /* the supervisor's mapping of it */
 static bool fixture_fused = true;
+static const char *fixture_scheme = "sqlite", *fixture_destination = "d.db";
 
 UNUSED static void settings_write(void) {
         struct pool_settings settings = { .state = POOL_ACTIVE,
@@ -33,7 +34,8 @@ UNUSED static void settings_write(void) {
                                           .fused = fixture_fused,
                                           .name = "events" };
 
-        (void) snprintf(settings.url, sizeof settings.url, "sqlite:%s", path_of("d.db"));
+        (void) snprintf(settings.url, sizeof settings.url, "%s:%s", fixture_scheme,
+                        path_of(fixture_destination));
         pool_settings_write(segment, 0, &settings);
 }
 
