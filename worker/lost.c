@@ -83,11 +83,15 @@ void lost_restore(struct session *session) {
 
 static int write_files(const struct session *session, const struct told *told, const char *text) {
         _cleanup_fd_ int directory = open_state(session);
-        int r = directory < 0 ? directory : 0;
+        int failed = directory < 0 ? directory : 0;
 
-        for (size_t i = 0; i < told->count && r >= 0; i++)
-                r = file_replace_text(directory, told->names[i], text, 0640);
-        return r;
+        for (size_t i = 0; i < told->count && directory >= 0; i++) {
+                int r = file_replace_text(directory, told->names[i], text, 0640);
+
+                if (r < 0)
+                        failed = r; /* the others are kept all the same */
+        }
+        return failed;
 }
 
 void lost_set(struct session *session, const struct failure *failure) {

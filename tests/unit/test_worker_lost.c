@@ -103,6 +103,15 @@ Test(lost, M7_without_a_state_directory_the_segment_still_knows) {
         cr_assert_eq(mkdir(worker.directories.state, 0700), 0);
 }
 
+Test(lost, M7_one_file_that_cannot_be_written_does_not_cost_the_others) {
+        char path[700];
+
+        (void) snprintf(path, sizeof path, "%s/lost-orders+events/in", worker.directories.state);
+        cr_assert_eq(dir_make(path, 0700), 0, "a directory cannot be replaced by a file");
+        lost_set(&sessions[0], &failure);
+        cr_expect(has_file("lost-orders+archive"));
+}
+
 /* P1: the ring is the supervisor's; one that does not close, or leads elsewhere, is left. */
 Test(lost, P1_a_broken_ring_is_bounded) {
         worker.segment->configs[1].sibling_slot = 1;
