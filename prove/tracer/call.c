@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A thread stands at the entry or at the exit of a call: ask, and do as the verdict says.
  *
- * A process that was killed at an entry never makes the call: the kernel looks for a fatal signal before it
- * goes on. It needs no resuming: SIGKILL wakes it. Must not touch: the registers of a thread that another
- * thread's death has just killed; what fails with ESRCH here is told by waitpid() later. */
+ * Must not touch: a thread that another thread's death has just killed. What fails with ESRCH here is told
+ * by waitpid() later. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -17,12 +16,13 @@ static void note_error(struct tracer *tracer, int r) {
 }
 
 static enum trace_verdict ask(struct tracer *tracer, struct thread *thread) {
-        if (!tracer->options.on_call || !thread_is_watched(tracer, thread))
+        if (!tracer->options.on_call || !thread_is_watched(tracer, thread) ||
+            thread->pid == tracer->doomed_pid)
                 return TRACE_GO;
         return tracer->options.on_call(tracer, &thread->call, tracer->options.context);
 }
 
-/* True: it was killed. */
+/* True: it is to be killed, and stays where it is. */
 static bool entry_handle(struct tracer *tracer, struct thread *thread,
                          const struct __ptrace_syscall_info *info) {
         thread->call = (struct trace_call){ .pid = thread->pid,
@@ -41,7 +41,7 @@ static bool entry_handle(struct tracer *tracer, struct thread *thread,
         case TRACE_GO:
                 break;
         case TRACE_KILL:
-                tracer_kill(thread->pid);
+                doom(tracer, thread);
                 return true;
         case TRACE_CHANGE:
                 thread->is_changed = true;
@@ -72,7 +72,7 @@ static bool exit_handle(struct tracer *tracer, struct thread *thread,
                 note_error(tracer, registers_arguments(thread->tid, thread->arguments));
         verdict = ask(tracer, thread);
         if (verdict == TRACE_KILL) {
-                tracer_kill(thread->pid);
+                doom(tracer, thread);
                 return true;
         }
         if (verdict == TRACE_CHANGE || thread->is_refused)

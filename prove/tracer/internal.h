@@ -14,7 +14,6 @@ struct thread {
         unsigned threads_born; /* of a process, kept with its first thread */
         bool is_armed;         /* it stops at calls */
         bool is_due;           /* it was interrupted to be armed, and has not stopped yet */
-        bool is_listening;     /* a signal stopped it, and we wait with it */
         bool has_entry;        /* `call` is the one that it is in */
         bool is_refused, is_changed;
         struct trace_call call;
@@ -29,6 +28,7 @@ struct tracer {
         pid_t driver;
         int driver_status;
         bool driver_has_ended, driver_is_held, is_released, driver_is_loose;
+        pid_t doomed_pid, doomed_tid;  /* it is killed once none of its other threads is traced any more; 0 */
         unsigned supervisors, workers; /* born so far */
         int error;
 };
@@ -49,6 +49,10 @@ void stop_handle(struct tracer *tracer, struct thread *thread, int status);
 
 /* call.c */
 void call_handle(struct tracer *tracer, struct thread *thread);
+
+/* doom.c */
+void doom(struct tracer *tracer, const struct thread *thread);
+void doom_step(struct tracer *tracer); /* after each event */
 
 /* registers.c: 0 or -errno (-ESRCH: it was killed meanwhile). */
 int registers_refuse(pid_t tid);

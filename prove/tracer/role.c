@@ -34,10 +34,11 @@ enum trace_role trace_role_find(const char *name) {
 }
 
 /* ---- what /proc says --------------------------------------------------------------------------- */
+/* False: it is gone, or let go of again before we were told of its birth. */
 static bool process_and_parent(pid_t tid, pid_t *ret_pid, pid_t *ret_parent) {
         char path[64], text[1024];
         _cleanup_fd_ int fd = -1;
-        const char *group, *parent;
+        const char *group, *parent, *tracer;
         ssize_t bytes;
 
         (void) snprintf(path, sizeof(path), "/proc/%d/status", (int) tid);
@@ -48,7 +49,9 @@ static bool process_and_parent(pid_t tid, pid_t *ret_pid, pid_t *ret_parent) {
         text[bytes] = '\0';
         group = strstr(text, "\nTgid:");
         parent = strstr(text, "\nPPid:");
-        if (!group || !parent)
+        tracer = strstr(text, "\nTracerPid:");
+        if (!group || !parent || !tracer ||
+            strtol(tracer + strlen("\nTracerPid:"), NULL, 10) != (long) getpid())
                 return false;
         *ret_pid = (pid_t) strtol(group + strlen("\nTgid:"), NULL, 10);
         *ret_parent = (pid_t) strtol(parent + strlen("\nPPid:"), NULL, 10);

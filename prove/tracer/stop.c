@@ -20,7 +20,7 @@ bool thread_is_watched(const struct tracer *tracer, const struct thread *thread)
 void thread_resume(struct tracer *tracer, struct thread *thread, int signal_number) {
         unsigned long data = (unsigned long) signal_number;
 
-        if (tracer->is_released && thread->role != TRACE_DRIVER) {
+        if ((tracer->is_released && thread->role != TRACE_DRIVER) || thread->pid == tracer->doomed_pid) {
                 if (ptrace(PTRACE_DETACH, thread->tid, NULL, data) == 0)
                         thread_remove(tracer, thread);
                 return;
@@ -31,7 +31,7 @@ void thread_resume(struct tracer *tracer, struct thread *thread, int signal_numb
                 tracer->driver_is_loose = true;
         }
         thread->is_armed = thread_is_watched(tracer, thread);
-        thread->is_due = thread->is_listening = false;
+        thread->is_due = false;
         (void) ptrace(thread->is_armed ? PTRACE_SYSCALL : PTRACE_CONT, thread->tid, NULL, data);
 }
 
@@ -84,9 +84,10 @@ static void execute_handle(struct tracer *tracer, struct thread *thread) {
 void stop_handle(struct tracer *tracer, struct thread *thread, int status) {
         const int signal_number = WSTOPSIG(status), event = (int) ((unsigned) status >> 16);
 
-        if (event == PTRACE_EVENT_STOP && stops_a_process(signal_number) && !tracer->is_released) {
+        const bool stays = !tracer->is_released && thread->pid != tracer->doomed_pid;
+
+        if (event == PTRACE_EVENT_STOP && stops_a_process(signal_number) && stays) {
                 thread->is_due = false;
-                thread->is_listening = true;
                 (void) ptrace(PTRACE_LISTEN, thread->tid, NULL, NULL);
         } else if (event == PTRACE_EVENT_EXEC)
                 execute_handle(tracer, thread);

@@ -76,12 +76,11 @@ void tracer_watch(struct tracer *tracer, unsigned roles) {
         }
 }
 
-/* One that was stopped by a signal is called once more, to be let go of: it stays stopped. */
 void tracer_release(struct tracer *tracer) {
         tracer->is_released = true;
         for (size_t i = 0; i < tracer->thread_count; i++) {
                 tracer->threads[i].is_due = false;
-                if (tracer->threads[i].is_listening)
+                if (tracer->threads[i].role != TRACE_DRIVER)
                         (void) ptrace(PTRACE_INTERRUPT, tracer->threads[i].tid, NULL, NULL);
         }
 }
@@ -175,6 +174,7 @@ int tracer_run(const struct tracer_options *options, int (*driver)(void *argumen
                 if (tid < 0)
                         break;
                 event_handle(tracer, tid, status);
+                doom_step(tracer);
                 if (tracer->driver_is_held)
                         driver_go_on(tracer);
                 if (tracer->error < 0 && !tracer->driver_has_ended)

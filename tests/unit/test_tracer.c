@@ -3,12 +3,14 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -309,6 +311,52 @@ Test(tracer, a_robust_mutex_of_the_killed_says_so) {
                 struct plan plan = { .flag = 1, .verdict = TRACE_KILL, .at_exit = at_exit };
 
                 cr_expect_eq(run(&plan, driver_robust), 0);
+        }
+}
+
+static void *idle(void *argument) {
+        for (;;)
+                (void) pause();
+        return argument;
+}
+
+static void body_threads(void) {
+        pthread_t threads[3];
+
+        for (int i = 0; i < 3; i++)
+                if (pthread_create(&threads[i], NULL, idle, NULL) != 0)
+                        return;
+        flag(1);
+        (void) getppid();
+}
+
+/* Asks once, when the pidfd says that there is something to ask for. */
+static int driver_asks_once(void *argument) {
+        pid_t pid = fork();
+        siginfo_t info = { .si_pid = 0 };
+        struct pollfd poll_fd = { .events = POLLIN };
+
+        (void) argument;
+        if (pid == 0) {
+                body_threads();
+                _exit(0);
+        }
+        poll_fd.fd = pidfd_open(pid, 0);
+        if (poll(&poll_fd, 1, 20000) != 1)
+                return 2;
+        (void) waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG);
+        return info.si_pid == pid && info.si_code == CLD_KILLED && info.si_status == SIGKILL ? 0 : 1;
+}
+
+Test(tracer, T2_a_kill_is_the_parents_to_reap_at_once) {
+        for (int i = 0; i < 50; i++) {
+                struct plan plan = {
+                        .flag = 1, .verdict = TRACE_KILL, .at_exit = i % 2, .number = SYS_getppid
+                };
+
+                memset(shared, 0, sizeof(*shared));
+                cr_assert_eq(run(&plan, driver_asks_once), 0);
+                cr_expect_eq(shared->ended, 1);
         }
 }
 
