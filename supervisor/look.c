@@ -71,6 +71,7 @@ void look(struct manager *manager) {
                 return;
         }
         manager->pending = manager->active = false;
+        watch_ask_again(manager);
         watch_members(manager);
         sessions_scan(manager);
         act(manager);

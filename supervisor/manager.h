@@ -157,6 +157,7 @@ struct process *watch_add(struct manager *manager, pid_t pid, uint64_t start_tic
 void watch_forget(struct process *process);
 /* Zombies that no event source waits for; for a batond that is init of its namespace. */
 void watch_reap_orphans(struct manager *manager);
+void watch_ask_again(struct manager *manager);
 struct process *watch_find_ref(struct manager *manager, uint64_t ref);
 /* Entries of the segment ↔ processes: who joined, whom a dead supervisor had started. */
 void watch_members(struct manager *manager);

@@ -173,6 +173,20 @@ void watch_reap_orphans(struct manager *manager) {
         }
 }
 
+/* Whoever traces a worker (a debugger, strace) is told of its end first, and until then it is a zombie that we
+ * may not reap. The event loop asks once, when the pidfd says so, and never again: here it is made to. */
+void watch_ask_again(struct manager *manager) {
+        for (size_t i = 0; i < PROCESS_COUNT_MAX; i++) {
+                struct process *process = &manager->processes[i];
+
+                if (process->pid == 0 || !process->is_child || !process_has_ended(process->pid_fd))
+                        continue;
+                manager->pending = true;
+                (void) sd_event_source_set_enabled(process->source, SD_EVENT_OFF);
+                (void) sd_event_source_set_enabled(process->source, SD_EVENT_ONESHOT);
+        }
+}
+
 static int on_child_end(sd_event_source *source, const siginfo_t *info, void *context) {
         struct process *process = context;
         const char *name;

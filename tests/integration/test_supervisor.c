@@ -5,7 +5,9 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -391,5 +393,23 @@ Test(supervisor, reload_of_a_bad_file_changes_nothing_and_says_why) {
         outbox_fill(&world, "b", 300);
         wait_all_moved(&world);
         cr_expect_eq(session_owner(&world, "a"), owner);
+        finish();
+}
+
+/* Whoever traces a worker is told of its death first; the supervisor asks in vain until then. It must ask
+ * again, or nobody ever replaces that worker. */
+Test(supervisor, S7_a_worker_that_dies_under_a_debugger_is_replaced) {
+        pid_t victim = start_two("").owners[A];
+        uint64_t killed_usec;
+        int status;
+
+        cr_assert_eq(ptrace(PTRACE_SEIZE, victim, NULL, NULL), 0);
+        killed_usec = clock_usec();
+        kill_process(victim, SIGKILL);
+        WAIT_UNTIL(&world, !process_is_alive(victim));
+        WAIT_UNTIL(&world, world.segment->header->supervisor_beat_usec > killed_usec);
+        cr_assert_eq(waitpid(victim, &status, __WALL), victim);
+        wait_workers(2);
+        outbox_fill(&world, "a", 100);
         finish();
 }
