@@ -45,11 +45,12 @@ OBJECTS_cli := $(call objects,supervisor/cli)
 OBJECTS_checker := $(call objects,prove/checker)
 OBJECTS_world := $(call objects,prove/world)
 OBJECTS_tracer := $(call objects,prove/tracer)
+OBJECTS_power := $(call objects,prove/power)
 OBJECTS_prove := $(call objects,prove)
 OBJECTS_benchlib := $(call objects,tests/bench/lib)
 
 PRODUCT_LIBRARIES := cli supervisor worker destination source journal shm base
-LIBRARIES := $(PRODUCT_LIBRARIES) checker world tracer prove benchlib
+LIBRARIES := $(PRODUCT_LIBRARIES) checker world tracer power prove benchlib
 archives = $(foreach library,$(1),$(BUILD)/lib/lib$(library).a)
 
 # The list changes when a file comes or goes, so that no archive keeps the object of a removed file.
@@ -111,7 +112,7 @@ $(FAULTS): $(BUILD)/bin/baton-%.so: prove/preload/%.c $(BUILD)/flags
 	$(Q)$(CC) $(filter-out -fsanitize=%,$(BATON_CFLAGS)) -fPIC -shared -o $@ $<
 
 test_programs = $(foreach source,$(1),$(call program,$(source:%.c=%),$(source),$(2),$(3)))
-UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker prove tracer world,-lcriterion $(ALL_LDLIBS))
+UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker power prove tracer world,-lcriterion $(ALL_LDLIBS))
 INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),world $(PRODUCT_LIBRARIES),-lcriterion $(ALL_LDLIBS))
 BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
 BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib world $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
