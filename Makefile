@@ -101,7 +101,7 @@ PROGRAMS := \
 	$(call program,bin/baton-worker,worker/main.c,worker destination source journal shm base,$(DATABASE_LDLIBS) -lurcu-memb -lurcu-common -lseccomp -lsystemd) \
 	$(call program,bin/baton,supervisor/cli/main.c,cli supervisor destination source journal shm base,$(DATABASE_LDLIBS) -linih -lsystemd)
 CHECKER := $(call program,bin/baton-checker,prove/checker/main.c,checker,$(DATABASE_LDLIBS))
-PROVE := $(call program,bin/baton-prove,prove/main.c,prove tracer world shm base,$(DATABASE_LDLIBS) -lsystemd)
+PROVE := $(call program,bin/baton-prove,prove/main.c,power prove tracer world shm base,$(DATABASE_LDLIBS) -lsystemd)
 
 # Preloaded into real processes by tests and by `baton prove`; never sanitized, so that they can stand
 # before any runtime.
@@ -118,7 +118,7 @@ BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
 BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib world $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
 
 # ---- What a person asks for ------------------------------------------------------------------------
-.PHONY: all tests check unit integration crash-points demo install lint format bench clean help
+.PHONY: all tests check unit integration crash-points power demo install lint format bench clean help
 all: $(PROGRAMS) $(CHECKER) $(PROVE) $(FAULTS)
 tests: all $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
@@ -141,6 +141,12 @@ integration: all $(INTEGRATION_TESTS)
 crash-points: all $(BUILD)/tests/integration/test_crash
 	$(Q)$(MAKE) CRASH=1 BUILD=$(BUILD)-crash all
 	$(Q)BATON_CRASH_BIN=$(abspath $(BUILD)-crash/bin) $(run_tests) $(BUILD)/tests/integration/test_crash
+
+# POINT=M:K with TAPE=FILE repeats one state of a failure that was kept.
+power: all
+	$(Q)BATON_BIN=$(abspath $(BUILD)/bin) $(BUILD)/bin/baton-prove power $(if $(SEED),--seed $(SEED)) \
+		$(if $(STATES),--states $(STATES)) $(if $(POINTS),--points $(POINTS)) $(if $(POINT),--point $(POINT)) \
+		$(if $(VARIANT),--variant $(VARIANT)) $(if $(TAPE),--tape $(TAPE)) $(if $(BLIND),--blind $(BLIND))
 
 demo:
 	$(Q)packaging/install-deps.sh build
@@ -178,6 +184,8 @@ help:
 	@echo 'make check        installs what is missing, builds, runs all tests'
 	@echo 'make unit         runs the unit tests alone; make integration: the tests with real processes'
 	@echo 'make crash-points kills real processes at every numbered crash point of the READMEs'
+	@echo 'make power        cuts the power after each recorded write, recovers, judges; SEED= STATES= POINTS= VARIANT=,'
+	@echo '                  TAPE=file POINT=moment:state (one of a failure again); baton-prove power --help'
 	@echo 'make lint         format, static analysis, include direction, sizes, numbered rules'
 	@echo 'make format       formats every C file as lint demands'
 	@echo 'make bench        measures; prints each figure with its floor; BENCH=takeover|movement|latency|footprint: one part'

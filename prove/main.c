@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "prove/power/power.h"
 #include "prove/prove.h"
 
 static int prove_help(int argc, char **argv);
 
 static const struct prove_command commands[] = {
+        { "power", power_run, "the power is cut after each recorded write" },
         { "help", prove_help, "what there is" },
 };
 
