@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* In which order the journal's effects reach the directory (J6, J8): seen at the call that must not come too early.
+/* In which order the journal's effects reach the disk (J6, J8, J10): seen at the call that must not come too early.
  * What comes of each order in a power cut stands in test_journal_fault.c. */
 #include <sys/file.h>
 
@@ -38,11 +38,24 @@ static int watched_unlink(int dir_fd, const char *name) {
         return journal_disk_real.unlink(dir_fd, name);
 }
 
+static struct journal *writing; /* appends while the next sync is on its way */
+
+static int watched_datasync(int fd) {
+        int r = journal_disk_real.datasync(fd);
+        struct journal *journal = writing;
+
+        writing = NULL;
+        if (journal)
+                fixture_must_append(journal, JOURNAL_MOVED, "a", 1, 6);
+        return r;
+}
+
 static void setup(void) {
         fixture_make();
         watched = journal_disk_real;
         watched.rename = watched_rename;
         watched.dirsync = watched_dirsync;
+        watched.datasync = watched_datasync;
         watched.unlink = watched_unlink;
         journal_disk = &watched;
 }
@@ -78,4 +91,20 @@ Test(journal_order, nothing_goes_before_the_name_of_what_supersedes_it_is_durabl
         cr_expect_eq(unlink_count, 1);
         cr_expect_eq(fixture_best("a"), 6);
         journal_close(after);
+}
+
+Test(journal_order, what_a_load_has_read_is_synced_and_not_what_came_meanwhile_J10) {
+        struct journal *journal = fixture_open_as(0, 1, false, 0); /* it does not sync what it appends */
+        struct journal_table *table;
+
+        fixture_must_append(journal, JOURNAL_MOVED, "a", 1, 5);
+        writing = journal;
+        table = fixture_load(true);
+        cr_assert_null(writing, "it was synced");
+        cr_expect_eq(fixture_position(table, "a"), 5, "6 may be gone after a power cut");
+        journal_table_free(table);
+        table = fixture_load(true);
+        cr_expect_eq(fixture_position(table, "a"), 6);
+        journal_table_free(table);
+        journal_close(journal);
 }

@@ -44,23 +44,34 @@ static bool has_opened_the_lock(pid_t pid) {
         return found;
 }
 
-/* What a worker process does first; its exit status says where it belongs. */
+/* What a worker process does first; its exit status says where it belongs. The maker's lock is closed in it, as by
+ * an exec, before this returns. */
 static pid_t start(void) {
-        pid_t pid = fork();
+        int ready[2];
+        char byte = 0;
+        pid_t pid;
 
+        cr_assert_eq(pipe(ready), 0);
+        pid = fork();
         cr_assert_geq(pid, 0);
         if (pid == 0) {
                 struct directories directories;
                 struct failure failure;
 
                 for (int fd = 3; fd < 256; fd++)
-                        (void) close(fd); /* the maker's lock is not inherited by an exec */
+                        if (fd != ready[1])
+                                (void) close(fd);
+                if (write(ready[1], &byte, 1) != 1)
+                        _exit(3);
                 (void) snprintf(directories.state, sizeof directories.state, "%s", path_of("state"));
                 (void) snprintf(directories.runtime, sizeof directories.runtime, "%s", path_of("run"));
                 if (worker_open(&worker, &directories, 0, &failure) < 0)
                         _exit(2);
                 _exit(worker.segment->header->epoch_base == EPOCH_OF_NEW ? 0 : 1);
         }
+        (void) close(ready[1]);
+        cr_assert_eq(read(ready[0], &byte, 1), 1);
+        (void) close(ready[0]);
         return pid;
 }
 
