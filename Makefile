@@ -118,7 +118,7 @@ BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
 BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib world $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
 
 # ---- What a person asks for ------------------------------------------------------------------------
-.PHONY: all tests check unit integration crash-points power demo install lint format bench clean help
+.PHONY: all tests check unit integration crash-points power mutants demo install lint format bench clean help
 all: $(PROGRAMS) $(CHECKER) $(PROVE) $(FAULTS)
 tests: all $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
@@ -147,6 +147,12 @@ power: all
 	$(Q)BATON_BIN=$(abspath $(BUILD)/bin) $(BUILD)/bin/baton-prove power $(if $(SEED),--seed $(SEED)) \
 		$(if $(STATES),--states $(STATES)) $(if $(POINTS),--points $(POINTS)) $(if $(POINT),--point $(POINT)) \
 		$(if $(VARIANT),--variant $(VARIANT)) $(if $(TAPE),--tape $(TAPE)) $(if $(BLIND),--blind $(BLIND))
+
+# Planted faults (tests/mutants/): is each noticed, and by what? MUTANT=name plants that one alone.
+mutants:
+	$(Q)packaging/install-deps.sh proof
+	$(Q)$(MAKE) tests
+	$(Q)MAKE='$(MAKE)' tests/mutants/run.sh $(BUILD) $(MUTANT)
 
 demo:
 	$(Q)packaging/install-deps.sh build
@@ -186,6 +192,7 @@ help:
 	@echo 'make crash-points kills real processes at every numbered crash point of the READMEs'
 	@echo 'make power        cuts the power after each recorded write, recovers, judges; SEED= STATES= POINTS= VARIANT=,'
 	@echo '                  TAPE=file POINT=moment:state (one of a failure again); baton-prove power --help'
+	@echo 'make mutants      plants faults in a copy of the tree, one after another: each must be noticed; MUTANT=name (not in check)'
 	@echo 'make lint         format, static analysis, include direction, sizes, numbered rules'
 	@echo 'make format       formats every C file as lint demands'
 	@echo 'make bench        measures; prints each figure with its floor; BENCH=takeover|movement|latency|footprint: one part'

@@ -3,20 +3,22 @@
 # Installs what is missing on Debian 12 to build, test or lint Baton; silent where nothing is missing.
 # Must not touch: packages that are there already (nothing is upgraded or removed).
 #
-# usage: packaging/install-deps.sh build|test|lint
+# usage: packaging/install-deps.sh build|test|proof|lint
 set -eu
 
 build='make gcc libc6-dev pkg-config libsystemd-dev liburcu-dev libinih-dev libseccomp-dev
        libjansson-dev libxxhash-dev libsqlite3-dev'
 test='libcriterion-dev sqlite3 procps'
+proof='patch'
 lint='clang clang-format clang-tidy cppcheck universal-ctags shellcheck git'
 
 case ${1:-} in
 build) wanted=$build ;;
 test) wanted="$build $test" ;;
-lint) wanted="$build $test $lint" ;;
+proof) wanted="$build $test $proof" ;;
+lint) wanted="$build $test $proof $lint" ;;
 *)
-        echo "usage: $0 build|test|lint" >&2
+        echo "usage: $0 build|test|proof|lint" >&2
         exit 2
         ;;
 esac

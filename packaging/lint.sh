@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 export LC_ALL=C
 failed=
-[ $# -gt 0 ] || set -- sizes includes numbers headers format scripts cppcheck tidy
+[ $# -gt 0 ] || set -- sizes includes numbers mutants headers format scripts cppcheck tidy
 for check in "$@"; do
         start=$(date +%s)
         if "packaging/lint/$check.sh"; then

@@ -31,6 +31,7 @@ static struct {
         bool early_cut;                    /* cut while an entry was not synced */
         bool mark_is_new;                  /* .begun was made, the directory not synced since */
         bool early_line;                   /* a line was written meanwhile */
+        uint64_t line_bytes;               /* written to data and parked files */
 } disk;
 
 static inline ino_t inode_of_fd(int fd) {
@@ -40,14 +41,16 @@ static inline ino_t inode_of_fd(int fd) {
         return status.st_ino;
 }
 
-static inline void note_write(int fd) {
+static inline void note_write(int fd, size_t bytes) {
         ino_t inode = inode_of_fd(fd);
         char link[64], path[640] = "";
 
         (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
         (void) !readlink(link, path, sizeof(path) - 1);
-        disk.early_line = disk.early_line || (disk.mark_is_new && strstr(path, ".jsonl"));
-
+        if (strstr(path, ".jsonl")) {
+                disk.early_line = disk.early_line || disk.mark_is_new;
+                disk.line_bytes += bytes;
+        }
         for (unsigned i = 0; i < disk.dirty_count; i++)
                 if (disk.dirty[i] == inode)
                         return;
@@ -95,7 +98,7 @@ static inline ssize_t disk_pwrite(int fd, const void *data, size_t bytes, off_t 
                 errno = EINTR;
                 return -1;
         }
-        note_write(fd);
+        note_write(fd, bytes);
         n = pwrite(fd, data, disk.chunk_bytes > 0 ? MIN_OF(bytes, disk.chunk_bytes) : bytes, offset);
         return n;
 }

@@ -442,6 +442,32 @@ Test(file_faults, M7_an_owner_dies_at_every_call_around_a_failed_sync) {
         cr_assert_gt(deaths("", false, true), 30);
 }
 
+/* That a sync failed under the dead owner is not told to its heir, whose own then says yes: the cache may show lines
+ * that the disk has lost. So each that is adopted is written again, from memory. */
+Test(file_faults, M7_adopted_lines_are_written_once_more) {
+        struct checkpoint journal;
+        struct fixture fixture;
+        uint64_t bytes;
+
+        disk_attach();
+        fixture_init(&fixture, "");
+        fixture_must(&fixture, fixture_open(&fixture));
+        fixture_must(&fixture, fixture_claim(&fixture, FIXTURE_EVENT_COUNT));
+        journal = *fixture.journal;
+        fixture_must(&fixture, fixture_move(&fixture, 6, FIXTURE_EVENT_COUNT));
+        fixture_close(&fixture);
+        *fixture.journal = journal;
+        bytes = fixture_size(&fixture, "orders.000001.jsonl") + fixture_size(&fixture, "orders.parked.jsonl");
+        fixture_must(&fixture, fixture_open(&fixture));
+        disk.line_bytes = 0;
+        fixture_must(&fixture, fixture_claim(&fixture, FIXTURE_EVENT_COUNT));
+        cr_assert_eq(fixture.adopted, 6);
+        cr_assert_eq(disk.line_bytes, bytes);
+        expect_all_synced("after the recovery");
+        fixture_close(&fixture);
+        fixture_done(&fixture);
+}
+
 /* The two points that no load reaches, because they need a sync that fails. */
 Test(file_faults, M7_an_owner_dies_at_K12_and_K13) {
         static const char *const points[] = { "file.K12", "file.K13" };

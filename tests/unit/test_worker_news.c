@@ -60,6 +60,28 @@ Test(news, M9_an_event_visible_after_the_last_write_is_found_by_the_sweep) {
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 
+/* Heard before it is visible, as SQLite's writers are: looks follow one another until it is there. */
+Test(news, M9_a_wake_is_followed_by_look_after_look) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = hide_an_event(app);
+
+        news_from_source(session, NULL);
+        settle();
+        for (unsigned look = 0; look < 5; look++) {
+                cr_assert_neq(session->recheck_at_usec, 0, "another one after look %u", look);
+                (void) news_deadline(&worker, session->recheck_at_usec);
+                cr_assert(session->is_ready);
+                settle();
+                cr_assert_eq(moved("a"), 5);
+                session->news_usec = clock_usec(); /* the test's own time does not count */
+        }
+        is_hidden = false;
+        (void) news_deadline(&worker, session->recheck_at_usec);
+        settle();
+        cr_assert_eq(moved("a"), 6);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
 /* A source that was closed for the budget (S8) in the middle of a commit: no file will tell of its end. */
 Test(news, M9_a_source_closed_in_the_middle_of_a_commit_is_asked) {
         sqlite3 *app = app_outbox("a.db");
