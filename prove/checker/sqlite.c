@@ -24,24 +24,29 @@ static int refuse(struct reader *reader, const char *what) {
         return -1;
 }
 
-static bool has_object(struct reader *reader, const char *sql, const char *name) {
+/* 1 or 0; -1 where it cannot be known: what cannot be read must not pass for empty. */
+static int has_object(struct reader *reader, const char *sql, const char *name) {
         sqlite3_stmt *row = NULL;
-        bool found = false;
+        int r = sqlite3_prepare_v2(reader->database, sql, -1, &row, NULL);
 
-        if (sqlite3_prepare_v2(reader->database, sql, -1, &row, NULL) == SQLITE_OK) {
+        if (r == SQLITE_OK) {
                 (void) sqlite3_bind_text(row, 1, name, -1, SQLITE_STATIC);
-                found = sqlite3_step(row) == SQLITE_ROW;
+                r = sqlite3_step(row);
         }
+        if (r != SQLITE_ROW && r != SQLITE_DONE)
+                (void) refuse(reader, "the schema");
         (void) sqlite3_finalize(row);
-        return found;
+        return r == SQLITE_ROW ? 1 : r == SQLITE_DONE ? 0 : -1;
 }
 
-static bool has_table(struct reader *reader, const char *name) {
+static int has_table(struct reader *reader, const char *name) {
         return has_object(reader, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", name);
 }
 
-static bool has_rowid(struct reader *reader, const char *name) {
-        return !has_object(reader, "SELECT 1 FROM pragma_table_list WHERE name = ? AND wr = 1", name);
+static int has_rowid(struct reader *reader, const char *name) {
+        int r = has_object(reader, "SELECT 1 FROM pragma_table_list WHERE name = ? AND wr = 1", name);
+
+        return r < 0 ? r : r == 0;
 }
 
 static void add_column(struct record *record, sqlite3_stmt *row, int column, int at) {
@@ -112,28 +117,39 @@ static int read_checkpoints(struct reader *reader) {
         return r == SQLITE_DONE ? 0 : refuse(reader, "table baton_checkpoint");
 }
 
-static int read_all(struct reader *reader) {
-        const char *table = reader->events_table;
+static int read_events(struct reader *reader) {
+        int is_there = has_table(reader, reader->events_table), is_ordered, r;
         char *sql;
-        int r = 0;
+
+        if (is_there <= 0)
+                return is_there;
+        is_ordered = has_rowid(reader, reader->events_table);
+        if (is_ordered < 0)
+                return -1;
+        sql = sqlite3_mprintf("SELECT session, position, key, type, at, payload FROM \"%w\" ORDER BY %s",
+                              reader->events_table, is_ordered ? "rowid" : "session, position");
+        r = read_rows(reader, sql, "the events", false);
+        sqlite3_free(sql);
+        return r;
+}
+
+static int read_all(struct reader *reader) {
+        int r;
 
         if (sqlite3_exec(reader->database, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
                 return refuse(reader, "anything");
-        if (has_table(reader, table)) {
-                sql = sqlite3_mprintf(
-                        "SELECT session, position, key, type, at, payload FROM \"%w\" ORDER BY %s", table,
-                        has_rowid(reader, table) ? "rowid" : "session, position");
-                r = read_rows(reader, sql, "the events", false);
-                sqlite3_free(sql);
-        }
-        if (r == 0 && has_table(reader, "baton_parked"))
+        if (read_events(reader) < 0)
+                return -1;
+        r = has_table(reader, "baton_parked");
+        if (r > 0)
                 r = read_rows(reader,
                               "SELECT session, position, key, type, at, payload, reason"
                               " FROM baton_parked ORDER BY session, position",
                               "table baton_parked", true);
-        if (r == 0 && has_table(reader, "baton_checkpoint"))
-                r = read_checkpoints(reader);
-        return r;
+        if (r < 0)
+                return r;
+        r = has_table(reader, "baton_checkpoint");
+        return r > 0 ? read_checkpoints(reader) : r;
 }
 
 int read_sqlite_destination(struct check *check) {

@@ -371,6 +371,14 @@ Test(checker, lines_do_not_excuse_a_parked_event_that_others_are_parked_behind) 
         expect_wrong("--live", "missing: session a, position 20");
 }
 
+/* A schema that cannot be read is no empty one: what stood there would pass for a prefix of nothing. */
+Test(checker, does_not_take_an_unreadable_destination_for_an_empty_one) {
+        move_well();
+        database_run(&world, file("d.db"), "PRAGMA journal_mode = DELETE");
+        world_shell(&world, "printf xxxx | dd of=d.db bs=1 seek=100 conv=notrunc status=none");
+        cr_expect_eq(judge_parked("0", "--live"), 2, "%s", world.output);
+}
+
 Test(checker, refuses_what_it_cannot_judge) {
         cr_expect_eq(world_run(&world, "baton-checker", NULL), 2);
         cr_expect_eq(world_run(&world, "baton-checker", "--destination", "ftp:x", "--source", "a=b", NULL),
