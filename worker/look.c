@@ -72,6 +72,9 @@ static void obey_adopt(struct session *session, const struct slot_view *view) {
         session->adopting = true;
         session->failure = (struct failure){ 0 };
         retry_clear(&session->retry);
+        /* Where the destination stopped it, that is opened now: at the end of its own delay the operator would
+         * have been told the old failure. */
+        session->worker->destination_retry.at_usec = 0;
         fault_forget(session);
         lost_clear(session);
         session_close_source(session);

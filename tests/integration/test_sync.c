@@ -256,6 +256,22 @@ Test(sync, M7_of_the_journal_of_files_once) {
         until_the_disk_is_well();
 }
 
+/* Whether its directories stand is not known then: a person looks (M6), and is told how it goes on. */
+Test(sync, M6_the_journals_directory_of_files_cannot_be_synced) {
+        start_well(file_text);
+        world_faults(&world, "sync EIO 0 */state/journal\n");
+        fill(300);
+        world_kill_workers(&world, "d");
+        WAIT_UNTIL(&world,
+                   session_is(&world, "a", SESSION_STOPPED) && session_is(&world, "b", SESSION_STOPPED));
+        cr_expect(session_says(&world, "a", "run `baton adopt`"), "%s", session_reason(&world, "a"));
+        check("--live");
+        world_faults_end(&world);
+        /* It tries at once, also the destination, and says how it went. */
+        cr_expect_eq(baton(&world, "adopt", "a"), 0, "%s", world.output);
+        until_the_disk_is_well();
+}
+
 /* With transactions it only remembers; but a worker that begins needs one. */
 Test(sync, M7_of_the_journal_of_a_database) {
         start_well(sqlite_text);

@@ -66,11 +66,10 @@ int journal_place_make(const char *state_directory, const char *destination, boo
         if (r >= 0)
                 r = folder_make(journal_fd, destination, synced, &dir_fd);
         if (r < 0)
-                return failure_set(
-                        ret_failure, r, failure_kind_of_errno(r),
-                        "journal directory %s cannot be made: %s; check that the state directory is "
-                        "writable for Baton",
-                        path, strerror(-r));
+                return failure_set(ret_failure, r, failure_kind_of_errno(r),
+                                   "journal directory %s cannot be made durable: %s; %s", path, strerror(-r),
+                                   r == -EIO ? "look at the disk (kernel log), then run `baton adopt`"
+                                             : "check that the state directory is writable for Baton");
         *ret_dir_fd = dir_fd;
         return 0;
 }
