@@ -46,11 +46,12 @@ OBJECTS_checker := $(call objects,prove/checker)
 OBJECTS_world := $(call objects,prove/world)
 OBJECTS_tracer := $(call objects,prove/tracer)
 OBJECTS_power := $(call objects,prove/power)
+OBJECTS_torture := $(call objects,prove/torture)
 OBJECTS_prove := $(call objects,prove)
 OBJECTS_benchlib := $(call objects,tests/bench/lib)
 
 PRODUCT_LIBRARIES := cli supervisor worker destination source journal shm base
-LIBRARIES := $(PRODUCT_LIBRARIES) checker world tracer power prove benchlib
+LIBRARIES := $(PRODUCT_LIBRARIES) checker world tracer torture power prove benchlib
 archives = $(foreach library,$(1),$(BUILD)/lib/lib$(library).a)
 
 # The list changes when a file comes or goes, so that no archive keeps the object of a removed file.
@@ -101,7 +102,7 @@ PROGRAMS := \
 	$(call program,bin/baton-worker,worker/main.c,worker destination source journal shm base,$(DATABASE_LDLIBS) -lurcu-memb -lurcu-common -lseccomp -lsystemd) \
 	$(call program,bin/baton,supervisor/cli/main.c,cli supervisor destination source journal shm base,$(DATABASE_LDLIBS) -linih -lsystemd)
 CHECKER := $(call program,bin/baton-checker,prove/checker/main.c,checker,$(DATABASE_LDLIBS))
-PROVE := $(call program,bin/baton-prove,prove/main.c,power prove tracer world shm base,$(DATABASE_LDLIBS) -lsystemd)
+PROVE := $(call program,bin/baton-prove,prove/main.c,power torture prove tracer world shm base,$(DATABASE_LDLIBS) -lsystemd)
 
 # Preloaded into real processes by tests and by `baton prove`; never sanitized, so that they can stand
 # before any runtime.
@@ -112,13 +113,13 @@ $(FAULTS): $(BUILD)/bin/baton-%.so: prove/preload/%.c $(BUILD)/flags
 	$(Q)$(CC) $(filter-out -fsanitize=%,$(BATON_CFLAGS)) -fPIC -shared -o $@ $<
 
 test_programs = $(foreach source,$(1),$(call program,$(source:%.c=%),$(source),$(2),$(3)))
-UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker power prove tracer world,-lcriterion $(ALL_LDLIBS))
+UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker power torture prove tracer world,-lcriterion $(ALL_LDLIBS))
 INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),world $(PRODUCT_LIBRARIES),-lcriterion $(ALL_LDLIBS))
 BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
 BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib world $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
 
 # ---- What a person asks for ------------------------------------------------------------------------
-.PHONY: all tests check unit integration crash-points power mutants demo install lint format bench clean help
+.PHONY: all tests check unit integration crash-points power torture mutants demo install lint format bench clean help
 all: $(PROGRAMS) $(CHECKER) $(PROVE) $(FAULTS)
 tests: all $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
@@ -153,6 +154,10 @@ mutants:
 	$(Q)packaging/install-deps.sh proof
 	$(Q)$(MAKE) tests
 	$(Q)MAKE='$(MAKE)' tests/mutants/run.sh $(BUILD) $(MUTANT)
+
+# Everything at once, at random, for SECONDS; SEED repeats a schedule. DIRECTORY: whose disk is meant.
+torture: all
+	$(Q)$(BUILD)/bin/baton-prove torture $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DIRECTORY),--directory $(DIRECTORY))
 
 demo:
 	$(Q)packaging/install-deps.sh build
@@ -192,6 +197,7 @@ help:
 	@echo 'make crash-points kills real processes at every numbered crash point of the READMEs'
 	@echo 'make power        cuts the power after each recorded write, recovers, judges; SEED= STATES= POINTS= VARIANT=,'
 	@echo '                  TAPE=file POINT=moment:state (one of a failure again); baton-prove power --help'
+	@echo 'make torture      everything at once, at random: SEED=n SECONDS=s (60) DIRECTORY=dir (its disk)'
 	@echo 'make mutants      plants faults in a copy of the tree, one after another: each must be noticed; MUTANT=name (not in check)'
 	@echo 'make lint         format, static analysis, include direction, sizes, numbered rules'
 	@echo 'make format       formats every C file as lint demands'

@@ -8,3 +8,5 @@ struct prove_command {
         int (*run)(int argc, char **argv);
         const char *help; /* one line */
 };
+
+int torture_main(int argc, char **argv); /* prove/torture */

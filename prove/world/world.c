@@ -140,11 +140,15 @@ const char *world_path(const struct world *world, const char *name) {
         return path;
 }
 
+/* In one step: a supervisor that is just starting reads the old one or the new one. */
 void world_config(struct world *world, const char *text) {
-        FILE *file = fopen(world->config, "we");
+        char path[WORLD_PATH_BYTES + 8];
+        FILE *file;
 
+        (void) snprintf(path, sizeof(path), "%s.new", world->config);
+        file = fopen(path, "we");
         if (!file)
-                world_fail(world, "cannot write %s", world->config);
+                world_fail(world, "cannot write %s", path);
         for (const char *c = text; *c; c++) {
                 if (c[0] == '%' && c[1] == 'D') {
                         fputs(world->directory, file);
@@ -152,7 +156,7 @@ void world_config(struct world *world, const char *text) {
                 } else
                         fputc(*c, file);
         }
-        if (fclose(file) != 0)
+        if (fclose(file) != 0 || rename(path, world->config) < 0)
                 world_fail(world, "cannot write %s", world->config);
 }
 
