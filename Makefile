@@ -46,12 +46,13 @@ OBJECTS_checker := $(call objects,prove/checker)
 OBJECTS_world := $(call objects,prove/world)
 OBJECTS_tracer := $(call objects,prove/tracer)
 OBJECTS_power := $(call objects,prove/power)
+OBJECTS_crash := $(call objects,prove/crash)
 OBJECTS_torture := $(call objects,prove/torture)
 OBJECTS_prove := $(call objects,prove)
 OBJECTS_benchlib := $(call objects,tests/bench/lib)
 
 PRODUCT_LIBRARIES := cli supervisor worker destination source journal shm base
-LIBRARIES := $(PRODUCT_LIBRARIES) checker world tracer torture power prove benchlib
+LIBRARIES := $(PRODUCT_LIBRARIES) checker world tracer crash torture power prove benchlib
 archives = $(foreach library,$(1),$(BUILD)/lib/lib$(library).a)
 
 # The list changes when a file comes or goes, so that no archive keeps the object of a removed file.
@@ -102,7 +103,7 @@ PROGRAMS := \
 	$(call program,bin/baton-worker,worker/main.c,worker destination source journal shm base,$(DATABASE_LDLIBS) -lurcu-memb -lurcu-common -lseccomp -lsystemd) \
 	$(call program,bin/baton,supervisor/cli/main.c,cli supervisor destination source journal shm base,$(DATABASE_LDLIBS) -linih -lsystemd)
 CHECKER := $(call program,bin/baton-checker,prove/checker/main.c,checker,$(DATABASE_LDLIBS))
-PROVE := $(call program,bin/baton-prove,prove/main.c,power torture prove tracer world shm base,$(DATABASE_LDLIBS) -lsystemd)
+PROVE := $(call program,bin/baton-prove,prove/main.c,crash power torture prove tracer world shm base,$(DATABASE_LDLIBS) -lseccomp -lsystemd)
 
 # Preloaded into real processes by tests and by `baton prove`; never sanitized, so that they can stand
 # before any runtime.
@@ -113,13 +114,13 @@ $(FAULTS): $(BUILD)/bin/baton-%.so: prove/preload/%.c $(BUILD)/flags
 	$(Q)$(CC) $(filter-out -fsanitize=%,$(BATON_CFLAGS)) -fPIC -shared -o $@ $<
 
 test_programs = $(foreach source,$(1),$(call program,$(source:%.c=%),$(source),$(2),$(3)))
-UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker power torture prove tracer world,-lcriterion $(ALL_LDLIBS))
+UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker crash power torture prove tracer world,-lcriterion $(ALL_LDLIBS))
 INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),world $(PRODUCT_LIBRARIES),-lcriterion $(ALL_LDLIBS))
 BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
 BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib world $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
 
 # ---- What a person asks for ------------------------------------------------------------------------
-.PHONY: all tests check unit integration crash-points power torture mutants demo install lint format bench clean help
+.PHONY: all tests check unit integration crash crash-points power torture mutants demo install lint format bench clean help
 all: $(PROGRAMS) $(CHECKER) $(PROVE) $(FAULTS)
 tests: all $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
@@ -137,6 +138,16 @@ unit: all $(UNIT_TESTS)
 
 integration: all $(INTEGRATION_TESTS)
 	$(Q)$(run_tests) $(INTEGRATION_TESTS) $(INTEGRATION_SCRIPTS)
+
+# Every system call, and every numbered crash point; POINT=mover:takeover:137:exit VARIANT=file: one alone.
+crash: all
+ifdef POINT
+	$(Q)$(BUILD)/bin/baton-prove crash --point $(POINT) $(if $(VARIANT),--variant $(VARIANT))
+else
+	$(Q)packaging/lint/numbers.sh
+	$(Q)$(BUILD)/bin/baton-prove crash $(if $(VARIANT),--variant $(VARIANT))
+	$(Q)$(MAKE) crash-points
+endif
 
 # Every numbered crash point of the READMEs, in real processes: a build of its own has them compiled in.
 crash-points: all $(BUILD)/tests/integration/test_crash
@@ -194,6 +205,7 @@ help:
 	@echo 'make demo         installs what is missing, builds, shows a session that survives kill -9'
 	@echo 'make check        installs what is missing, builds, runs all tests'
 	@echo 'make unit         runs the unit tests alone; make integration: the tests with real processes'
+	@echo 'make crash        kills at every system call, and at every crash point; POINT=… VARIANT=fused|row|file: one alone'
 	@echo 'make crash-points kills real processes at every numbered crash point of the READMEs'
 	@echo 'make power        cuts the power after each recorded write, recovers, judges; SEED= STATES= POINTS= VARIANT=,'
 	@echo '                  TAPE=file POINT=moment:state (one of a failure again); baton-prove power --help'

@@ -11,6 +11,7 @@
 static int prove_help(int argc, char **argv);
 
 static const struct prove_command commands[] = {
+        { "crash", prove_crash, "a kill at every system call" },
         { "power", power_run, "the power is cut after each recorded write" },
         { "torture", torture_main, "everything at once, at random, judged all the while" },
         { "help", prove_help, "what there is" },

@@ -9,4 +9,5 @@ struct prove_command {
         const char *help; /* one line */
 };
 
+int prove_crash(int argc, char **argv);
 int torture_main(int argc, char **argv); /* prove/torture */

@@ -6,7 +6,16 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "worker/session.h"
+
+/* 0: the journal's own. The proof asks for less, so that a short scenario rotates. */
+static uint64_t journal_rotate_bytes(void) {
+        const char *told = getenv("BATON_JOURNAL_ROTATE");
+        uint64_t bytes = 0;
+
+        return told && text_parse_u64(told, &bytes) >= 0 ? bytes : 0;
+}
 
 static int journal_begin(struct worker *worker, struct failure *ret_failure) {
         const struct journal_config config = {
@@ -16,6 +25,7 @@ static int journal_begin(struct worker *worker, struct failure *ret_failure) {
                 .worker_index = worker_ref_index(worker->ref),
                 .worker_generation = worker_ref_generation(worker->ref),
                 .synced = !(worker->destination_ops->flags & DESTINATION_TRANSACTIONAL),
+                .rotate_bytes = journal_rotate_bytes(),
         };
 
         if (worker->journal)

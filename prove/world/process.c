@@ -171,6 +171,11 @@ static int remove_below(const char *path, const struct stat *status, int kind, s
         return walk->level > 0 ? remove(path) : 0;
 }
 
+void world_empty_runtime(struct world *world) {
+        if (nftw(world->runtime, remove_below, 8, FTW_DEPTH | FTW_PHYS) != 0)
+                world_fail(world, "cannot empty %s", world->runtime);
+}
+
 void world_reboot(struct world *world) {
         pid_t pid;
 
@@ -178,8 +183,7 @@ void world_reboot(struct world *world) {
         while (world_processes(world, &pid, 1) > 0)
                 kill_and_wait(pid, SIGKILL);
         world_reap();
-        if (nftw(world->runtime, remove_below, 8, FTW_DEPTH | FTW_PHYS) != 0)
-                world_fail(world, "cannot empty %s", world->runtime);
+        world_empty_runtime(world);
         world_start(world);
 }
 

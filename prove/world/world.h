@@ -76,6 +76,7 @@ void world_kill_batond(struct world *world); /* SIGKILL, reaped */
 void world_kill_workers(struct world *world, const char *destination);
 /* Everything is killed, the runtime directory emptied, batond started again. */
 void world_reboot(struct world *world);
+void world_empty_runtime(struct world *world); /* nobody runs */
 /* Through a pidfd. A kill is not a death yet: kill_process() returns at once, kill_and_wait() when the
  * process is gone. A pid that is none is the test's own mistake: it would prove nothing. */
 void kill_process(pid_t pid, int signal_number);

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* baton-prove crash: counts, kinds, tries, tells. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "prove/crash/trials.h"
+#include "prove/fleet.h"
+#include "prove/fleet_place.h"
+#include "prove/prove.h"
+
+#define COUNTING_RUNS 3
+#define FAILURES_MAX 20 /* then something is broken throughout, and the rest would say the same */
+#define VARIANT_MAX 8
+
+struct options {
+        const char *directory, *point, *variant, *phase;
+        uint64_t sample, parallel;
+        bool only_counts, is_verbose;
+};
+
+/* A row of the table: one role in one phase of one variant. */
+struct row {
+        uint32_t calls, points, states, tried, held, unreached;
+};
+
+struct effort {
+        struct options options;
+        struct fleet_root prepared;
+        struct run_data *most; /* while counting */
+        const struct trials *trials;
+        size_t try_count;         /* of the trials: all, or a sample of so many */
+        struct row *rows;         /* of these trials, by role */
+        unsigned failures, kinds; /* that are wanted */
+};
+
+/* ---- counting ---------------------------------------------------------------------------------- */
+struct counting {
+        struct effort *effort;
+        const struct variant *variant;
+        enum crash_phase phase;
+};
+
+/* One role at a time, as it is when it is killed: stops take time, and time makes calls. */
+static const enum trace_role counted_roles[] = { TRACE_SUPERVISOR, TRACE_MOVER, TRACE_TAKEOVER, TRACE_CONTROL,
+                                                 TRACE_MEMORY };
+
+static void count_run(size_t index, struct world *world, void *data, void *context) {
+        const struct counting *counting = context;
+        struct play play = { .phase = counting->phase,
+                             .variant = counting->variant,
+                             .prepared = counting->effort->prepared.directory,
+                             .world = world,
+                             .data = data };
+
+        crash_observe(&play, NULL,
+                      counting->effort->options.sample ? ~0u
+                                                       : TRACE_BIT(counted_roles[index / COUNTING_RUNS]));
+}
+
+static bool count_done(size_t index, const struct fleet_result *result, const void *data, void *context) {
+        const struct counting *counting = context;
+
+        (void) index;
+        if (result->outcome == FLEET_HELD)
+                counts_merge(counting->effort->most, data);
+        else
+                printf("counting %s, %s: %s\n  kept: %s\n", counting->variant->name,
+                       phase_name(counting->phase), result->message, result->directory);
+        return true;
+}
+
+/* 0; the number of runs that failed undisturbed; -errno. */
+static int count(struct effort *effort, const struct variant *variant, enum crash_phase phase,
+                 struct trials *ret_trials) {
+        struct counting counting = { .effort = effort, .variant = variant, .phase = phase };
+        const struct fleet_options fleet = { .directory = effort->options.directory,
+                                             .parallel = (unsigned) effort->options.parallel,
+                                             .data_bytes = sizeof(struct run_data),
+                                             .context = &counting,
+                                             .run = count_run,
+                                             .done = count_done };
+        int r;
+
+        memset(effort->most, 0, sizeof(*effort->most));
+        r = fleet_run(&fleet, effort->options.sample ? 1 : COUNTING_RUNS * ELEMENTSOF(counted_roles));
+        if (r == 0)
+                trials_make(ret_trials, variant, phase, effort->most);
+        return r;
+}
+
+/* ---- trying ------------------------------------------------------------------------------------ */
+static const struct point *point_at(const struct effort *effort, size_t index) {
+        const size_t all = effort->trials->try_count;
+
+        /* The middle of its part of all. */
+        return &effort->trials->tries[(2 * index + 1) * all / (2 * effort->try_count)];
+}
+
+static void try_run(size_t index, struct world *world, void *data, void *context) {
+        const struct effort *effort = context;
+        struct play play = { .phase = effort->trials->phase,
+                             .variant = effort->trials->variant,
+                             .prepared = effort->prepared.directory,
+                             .world = world,
+                             .data = data };
+
+        crash_observe(&play, point_at(effort, index), 0);
+}
+
+static void failure_print(const struct effort *effort, const struct point *point,
+                          const struct fleet_result *result, const struct run_data *data) {
+        char text[POINT_TEXT_BYTES], where[64] = "not reached";
+
+        point_format(point, text, sizeof(text));
+        if (data->is_hit)
+                (void) snprintf(where, sizeof(where), "call %u, the %s of %s", data->hit_call,
+                                point->at_exit ? "exit" : "entry", call_name(data->hit_number));
+        printf("DID NOT HOLD: %s (%s), variant %s: %s\n", text, where, effort->trials->variant->name,
+               result->message);
+        if (effort->failures == 1)
+                crash_stack_print(data->hit_stack);
+        if (result->directory[0])
+                printf("  kept: %s\n", result->directory);
+        printf("  again: make crash POINT=%s VARIANT=%s\n", text, effort->trials->variant->name);
+        (void) fflush(stdout);
+}
+
+static void unreached_print(const struct effort *effort, const struct point *point) {
+        char text[POINT_TEXT_BYTES];
+
+        point_format(point, text, sizeof(text));
+        printf("not reached in this run: %s, variant %s\n", text, effort->trials->variant->name);
+}
+
+static bool try_done(size_t index, const struct fleet_result *result, const void *shared, void *context) {
+        struct effort *effort = context;
+        const struct point *point = point_at(effort, index);
+        struct row *row = &effort->rows[lane_role(point->lane)];
+        const struct run_data *data = shared;
+
+        row->tried++;
+        if (result->outcome == FLEET_HELD) {
+                row->held++;
+                row->unreached += !data->is_hit;
+                if (!data->is_hit && effort->options.is_verbose)
+                        unreached_print(effort, point);
+                return true;
+        }
+        effort->failures++;
+        failure_print(effort, point, result, data);
+        return effort->failures < FAILURES_MAX;
+}
+
+static int try_all(struct effort *effort) {
+        const struct fleet_options fleet = { .directory = effort->options.directory,
+                                             .parallel = (unsigned) effort->options.parallel,
+                                             .data_bytes = sizeof(struct run_data),
+                                             .context = effort,
+                                             .run = try_run,
+                                             .done = try_done };
+
+        return fleet_run(&fleet, effort->try_count);
+}
+
+/* ---- the table --------------------------------------------------------------------------------- */
+static void rows_begin(const struct trials *trials, struct row rows[TRACE_ROLE_COUNT]) {
+        memset(rows, 0, TRACE_ROLE_COUNT * sizeof(rows[0]));
+        for (unsigned lane = 0; lane < LANE_COUNT; lane++) {
+                rows[lane_role(lane)].calls += trials->calls[lane];
+                rows[lane_role(lane)].points += trials->points[lane];
+        }
+        for (size_t i = 0; i < trials->try_count; i++)
+                rows[lane_role(trials->tries[i].lane)].states++;
+}
+
+static void row_print(const char *variant, const char *phase, const char *role, const struct row *row) {
+        printf("%-8s %-9s %-11s %6u %7u %7u %6u %6u %11u\n", variant, phase, role, row->calls, row->points,
+               row->states, row->tried, row->held, row->unreached);
+        (void) fflush(stdout);
+}
+
+static void table_begin(void) {
+        printf("%-8s %-9s %-11s %6s %7s %7s %6s %6s %11s\n", "variant", "phase", "role", "calls", "points",
+               "states", "tried", "held", "not reached");
+}
+
+static void row_add(struct row *sum, const struct row *row) {
+        sum->calls += row->calls;
+        sum->points += row->points;
+        sum->states += row->states;
+        sum->tried += row->tried;
+        sum->held += row->held;
+        sum->unreached += row->unreached;
+}
+
+static void rows_print(const struct trials *trials, const struct row rows[TRACE_ROLE_COUNT],
+                       struct row *sum) {
+        for (unsigned role = 0; role < TRACE_ROLE_COUNT; role++) {
+                if (rows[role].calls == 0)
+                        continue;
+                row_print(trials->variant->name, phase_name(trials->phase),
+                          trace_role_name((enum trace_role) role), &rows[role]);
+                row_add(sum, &rows[role]);
+        }
+}
+
+/* ---- the whole --------------------------------------------------------------------------------- */
+static bool is_wanted(const struct effort *effort, const struct variant *variant, enum crash_phase phase) {
+        if (effort->options.variant && strcmp(effort->options.variant, variant->name) != 0)
+                return false;
+        if (effort->options.phase && strcmp(effort->options.phase, phase_name(phase)) != 0)
+                return false;
+        return true;
+}
+
+static int one_kind(struct effort *effort, const struct variant *variant, enum crash_phase phase,
+                    struct row *sum) {
+        struct row rows[TRACE_ROLE_COUNT];
+        struct trials trials;
+        int r;
+
+        r = count(effort, variant, phase, &trials);
+        if (r != 0)
+                return r;
+        rows_begin(&trials, rows);
+        effort->trials = &trials;
+        effort->rows = rows;
+        effort->try_count = trials.try_count;
+        if (effort->options.sample)
+                effort->try_count = MIN_OF(trials.try_count,
+                                           (size_t) effort->options.sample / effort->kinds + 1);
+        if (!effort->options.only_counts)
+                r = try_all(effort);
+        rows_print(&trials, rows, sum);
+        trials_done(&trials);
+        return r;
+}
+
+static int all_kinds(struct effort *effort) {
+        struct row sum = { 0 };
+        int failed = 0, r;
+
+        for (size_t v = 0; v < crash_variant_count; v++)
+                for (unsigned phase = 0; phase < CRASH_PHASES; phase++)
+                        effort->kinds += is_wanted(effort, &crash_variants[v], (enum crash_phase) phase);
+        table_begin();
+        for (size_t v = 0; v < crash_variant_count; v++)
+                for (unsigned phase = 0; phase < CRASH_PHASES; phase++) {
+                        if (!is_wanted(effort, &crash_variants[v], (enum crash_phase) phase))
+                                continue;
+                        r = one_kind(effort, &crash_variants[v], (enum crash_phase) phase, &sum);
+                        if (r < 0)
+                                return r;
+                        failed += r;
+                }
+        row_print("all", "", "", &sum);
+        return failed;
+}
+
+static int one_point(struct effort *effort) {
+        struct point point = { 0 };
+        struct trials trials = { .tries = &point, .try_count = 1 };
+        struct row rows[TRACE_ROLE_COUNT] = { 0 };
+        struct row *row;
+        int r;
+
+        if (!point_parse(effort->options.point, &point)) {
+                fprintf(stderr, "baton-prove crash: \"%s\" is no ROLE:PHASE:N:entry|exit\n",
+                        effort->options.point);
+                return -EINVAL;
+        }
+        trials.phase = point.phase;
+        trials.variant = effort->options.variant ? crash_variant_find(effort->options.variant)
+                                                 : &crash_variants[0];
+        effort->trials = &trials;
+        effort->rows = rows;
+        effort->try_count = 1;
+        r = try_all(effort);
+        row = &rows[lane_role(point.lane)];
+        if (r == 0)
+                printf("%s, variant %s: %s\n", effort->options.point, trials.variant->name,
+                       row->unreached ? "not reached in this run; all is moved" : "held");
+        return r;
+}
+
+static const char usage[] =
+        "Usage: baton-prove crash [OPTIONS]\n"
+        "\n"
+        "Kills a process of Baton at the entry and at the exit of every system call that it makes, once each,\n"
+        "lets the others recover, and has the destination judged.\n"
+        "\n"
+        "  --point ROLE:PHASE:N:entry|exit   this one alone, e.g. mover:takeover:137:exit\n"
+        "  --variant fused|row|file          the destination: SQLite by one statement, row by row, files\n"
+        "  --phase life|takeover|recovery    this one alone\n"
+        "  --sample N                        so many points, evenly spread over all\n"
+        "  --count                           counts the calls and tries nothing\n"
+        "  --verbose                         names the points that were not reached, too\n"
+        "  --directory DIR                   where the runs live (default $TMPDIR or /tmp)\n"
+        "  --parallel N                      runs at a time (default: twice the processors)\n";
+
+static int options_parse(int argc, char **argv, struct options *options) {
+        static const struct option known[] = {
+                { "point", required_argument, NULL, 'p' },
+                { "variant", required_argument, NULL, 'v' },
+                { "sample", required_argument, NULL, 's' },
+                { "count", no_argument, NULL, 'c' },
+                { "directory", required_argument, NULL, 'd' },
+                { "parallel", required_argument, NULL, 'j' },
+                { "phase", required_argument, NULL, 'P' },
+                { "verbose", no_argument, NULL, 'V' },
+                { "help", no_argument, NULL, 'h' },
+                { NULL, 0, NULL, 0 },
+        };
+        int c;
+
+        optind = 1;
+        while ((c = getopt_long(argc, argv, "h", known, NULL)) >= 0)
+                switch (c) {
+                case 'p':
+                        options->point = optarg;
+                        break;
+                case 'v':
+                        options->variant = optarg;
+                        break;
+                case 's':
+                        if (text_parse_u64(optarg, &options->sample) < 0 || options->sample == 0)
+                                return -EINVAL;
+                        break;
+                case 'c':
+                        options->only_counts = true;
+                        break;
+                case 'd':
+                        options->directory = optarg;
+                        break;
+                case 'j':
+                        if (text_parse_u64(optarg, &options->parallel) < 0)
+                                return -EINVAL;
+                        break;
+                case 'P':
+                        options->phase = optarg;
+                        break;
+                case 'V':
+                        options->is_verbose = true;
+                        break;
+                case 'h':
+                        printf("%s", usage);
+                        exit(0);
+                default:
+                        return -EINVAL;
+                }
+        return optind == argc && (!options->variant || crash_variant_find(options->variant)) ? 0 : -EINVAL;
+}
+
+int prove_crash(int argc, char **argv) {
+        struct effort effort = { 0 };
+        int r;
+
+        if (options_parse(argc, argv, &effort.options) < 0) {
+                fprintf(stderr, "baton-prove crash: not understood; baton-prove crash --help\n");
+                return 2;
+        }
+        effort.most = calloc(1, sizeof(*effort.most));
+        r = effort.most ? fleet_root_make(&effort.prepared, effort.options.directory) : -ENOMEM;
+        if (r < 0) {
+                fprintf(stderr, "baton-prove crash: cannot make a directory: %s\n", strerror(-r));
+                return 1;
+        }
+        (void) setenv("BATON_JOURNAL_ROTATE", "2048", 1);
+        crash_outboxes_prepare(effort.prepared.directory);
+        r = effort.options.point ? one_point(&effort) : all_kinds(&effort);
+        crash_outboxes_remove(effort.prepared.directory);
+        fleet_root_clear(&effort.prepared);
+        free(effort.most);
+        return r == 0 ? 0 : r == -EINTR ? 130 : r == -EINVAL ? 2 : 1;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The enumeration: a scenario whose system calls are counted, and played again once for each of them.
+ *
+ * A lane is the row of calls that one thread makes in one phase: `mover` of the first worker, `mover2` of the
+ * second, and so on, by birth. A point is a place in a lane: the entry or the exit of its n-th call, or of its
+ * n-th call of one kind. The latter is what is tried: how often a thread polls differs from run to run, how
+ * often it writes hardly does. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "prove/tracer/tracer.h"
+#include "prove/world/world.h"
+
+enum crash_phase {
+        CRASH_LIFE,     /* start, join, hand-over, reload, rotation, shutdown */
+        CRASH_TAKEOVER, /* an owner is killed in its transaction: what the others do, until all is settled */
+        CRASH_RECOVERY, /* all are killed in the midst of work and started again, until all is settled */
+        CRASH_PHASES,
+};
+
+struct variant {
+        const char *name, *scheme, *destination; /* "fused", "sqlite", "d.db" */
+        const char *destination_url, *destination_lines;
+        bool is_rebooted; /* recovery begins with an empty runtime directory: a new segment (S11) */
+};
+extern const struct variant crash_variants[];
+extern const size_t crash_variant_count;
+const struct variant *crash_variant_find(const char *name); /* NULL */
+
+#define ORDINAL_MAX 4u /* workers of one phase that are counted, one after the other */
+#define LANE_COUNT (5u * ORDINAL_MAX)
+#define LANE_NONE LANE_COUNT
+#define CALLS_MAX 8192u
+#define NUMBERS_MAX 512u /* no kernel has more calls */
+
+struct point {
+        unsigned lane;
+        enum crash_phase phase;
+        uint32_t call;   /* 1 … */
+        uint16_t number; /* SYS_…: the n-th of these; POINT_ANY: of all */
+        bool at_exit;
+};
+#define POINT_ANY UINT16_MAX
+#define POINT_TEXT_BYTES 96
+
+/* lane.c */
+unsigned lane_find(enum trace_role role, unsigned ordinal); /* LANE_NONE: not one that is counted */
+enum trace_role lane_role(unsigned lane);
+void lane_name(unsigned lane, char *ret_text, size_t bytes);
+const char *phase_name(enum crash_phase phase);
+void point_format(const struct point *point, char *ret_text, size_t bytes);
+/* "mover2:life:137:exit" or "mover2:life:pwrite64.12:exit". False: not understood. */
+bool point_parse(const char *text, struct point *ret_point);
+const char *call_name(uint64_t number); /* one at a time */
+
+/* One call as a counting run saw it. */
+struct counted_call {
+        uint16_t number;
+        uint8_t is_quiet;     /* it changed nothing that outlives the process: its entry and exit are one */
+        uint8_t is_same;      /* shared memory stood as at the exit before: that and its entry are one */
+        uint8_t has_returned; /* its exit was seen */
+};
+
+/* Shared by the processes of one run. */
+struct run_data {
+        /* The scenario, for the tracer. */
+        _Atomic pid_t victim; /* whose transaction opens CRASH_TAKEOVER */
+        /* The tracer, for the scenario. */
+        atomic_bool has_begun; /* the phase: the victim, or all, are killed */
+        atomic_bool is_hit;
+        _Atomic pid_t hit_pid;
+        bool is_hit_supervisor;
+        /* For the report. */
+        uint64_t hit_number;
+        uint32_t hit_call; /* of all calls of the lane */
+        bool is_attended;  /* the scenario saw the hit, and the checker held then */
+        char hit_stack[4096];
+        uint32_t call_counts[LANE_COUNT];
+        struct counted_call calls[LANE_COUNT][CALLS_MAX];
+};
+
+/* What a run plays. */
+struct play {
+        enum crash_phase phase;
+        const struct variant *variant;
+        const char *prepared; /* directory of the outboxes that each run begins with: prepare.c */
+        struct world *world;
+        struct run_data *data;
+};
+
+/* Marks that a scenario gives. */
+enum { MARK_BEGIN = 1, MARK_ARM, MARK_END };
+
+/* prepare.c: made once, copied into each run. */
+void crash_outboxes_prepare(const char *directory);
+void crash_outboxes_remove(const char *directory); /* all that is in it */
+void crash_outboxes_copy(const char *prepared, struct world *world);
+
+/* scenario.c: in the driver; fails by world_fail(). */
+void crash_play(struct play *play);
+
+/* observer.c: in the tracer. Plays, and counts the calls of `roles` (point NULL) or kills at the point. */
+void crash_observe(struct play *play, const struct point *point, unsigned roles);
+
+/* quiet.c */
+bool call_is_quiet(const struct trace_call *call);
+
+/* memory.c: a number for all memory that a process could write and others share. */
+struct memory;
+void crash_memory_forget(struct memory *memory, pid_t pid);
+uint64_t crash_memory_digest(struct memory *memory, const struct trace_call *call);
+struct memory *crash_memory_new(void);
+
+/* stack.c: where the thread stands, as "binary+0xoffset" lines, innermost first. */
+void crash_stack_write(const struct trace_call *call, char *ret_text, size_t bytes);
+/* The same with names of functions, where addr2line is there. */
+void crash_stack_print(const char *text);

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is played, once undisturbed to be counted and then once for each point. Every step waits for what the
+ * segment says, never for a time, so a run is short and its calls are nearly the same each time.
+ *
+ * Somebody is killed once, at any of its calls. The scenario goes on as an operator would: a supervisor that
+ * is gone is started again, a command that failed is repeated. In the end everything must be moved, nothing
+ * parked, nobody stopped, and all leave in order. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "prove/crash/crash.h"
+#include "prove/world/outbox.h"
+
+#define DESTINATION "d"
+#define TRIES_MAX 50
+
+const struct variant crash_variants[] = {
+        { "fused", "sqlite", "d.db", "sqlite:%D/d.db", "", false },
+        { "row", "sqlite", "d.db", "sqlite:%D/d.db", "fused = no\n", true },
+        { "file", "file", "out", "file:%D/out?rotate-size=2K", "", false },
+};
+const size_t crash_variant_count = ELEMENTSOF(crash_variants);
+
+const struct variant *crash_variant_find(const char *name) {
+        for (size_t i = 0; i < crash_variant_count; i++)
+                if (strcmp(crash_variants[i].name, name) == 0)
+                        return &crash_variants[i];
+        return NULL;
+}
+
+/* ---- seeing to the hit ------------------------------------------------------------------------- */
+static void check(struct play *play, const char *mode) {
+        char destination[WORLD_PATH_BYTES * 2];
+
+        (void) snprintf(destination, sizeof(destination), "%s:%s/%s", play->variant->scheme,
+                        play->world->directory, play->variant->destination);
+        check_destination(play->world, destination, mode);
+}
+
+static bool destination_stands(const struct play *play) {
+        return access(world_path(play->world, play->variant->destination), F_OK) == 0;
+}
+
+static void supervisor_start(struct play *play);
+
+/* Once after the hit: it is dead, and what stands at this moment is a prefix. */
+static void attend(struct play *play) {
+        struct world *world = play->world;
+
+        if (play->data->is_hit && !play->data->is_attended) {
+                play->data->is_attended = true;
+                WAIT_UNTIL(world, !process_is_alive(play->data->hit_pid));
+                if (destination_stands(play))
+                        check(play, "--live");
+        }
+        if (world->batond > 0 && !process_is_alive(world->batond)) {
+                int r = wait_exit(world->batond);
+
+                world->batond = 0;
+                if (!play->data->is_hit_supervisor)
+                        world_fail(world, "batond ended by itself (%d)", r);
+                supervisor_start(play);
+        }
+}
+
+#define UNTIL(play, condition)                                                            \
+        do {                                                                              \
+                uint64_t _since = wait_begin();                                           \
+                while (attend(play), !(condition))                                        \
+                        wait_step((play)->world, _since, #condition, __FILE__, __LINE__); \
+        } while (0)
+
+static bool supervisor_stands(struct world *world) {
+        return world_segment(world) && (pid_t) world->segment->header->supervisor_pid == world->batond;
+}
+
+static void supervisor_start(struct play *play) {
+        play->world->batond = world_start_unwaited(play->world, play->world->config);
+        UNTIL(play, supervisor_stands(play->world));
+}
+
+/* ---- steps ------------------------------------------------------------------------------------- */
+static void configure(struct play *play, unsigned workers, bool is_reloaded) {
+        char text[2048];
+
+        (void) snprintf(text, sizeof(text),
+                        "[baton]\nsessions = 4\nmax-workers = 8\nadopt-timeout = 5s\n\n"
+                        "[destination " DESTINATION "]\nurl = %s\nworkers = %u\nbatch-rows = %u\n%s\n"
+                        "[source a]\nurl = sqlite:%%D/a.db\nto = " DESTINATION "\n\n"
+                        "[source b]\nurl = sqlite:%%D/b.db?clean-up=delete\nto = " DESTINATION "\n\n%s",
+                        play->variant->destination_url, workers, is_reloaded ? 6 : 8,
+                        play->variant->destination_lines,
+                        is_reloaded ? "[source c]\nurl = sqlite:%D/c.db\nto = " DESTINATION "\n" : "");
+        world_config(play->world, text);
+}
+
+/* A command that the supervisor's death cut off is given again. */
+static void command(struct play *play, char **argv) {
+        for (unsigned i = 0; i < TRIES_MAX; i++) {
+                attend(play);
+                if (world_run_list(play->world, argv) == 0)
+                        return;
+                (void) usleep(2000);
+        }
+        world_fail(play->world, "baton %s: %s", argv[1], play->world->output);
+}
+
+static void scale(struct play *play, const char *workers) {
+        char *argv[] = { "baton", "scale", DESTINATION, (char *) workers, NULL };
+
+        command(play, argv);
+}
+
+static void reload(struct play *play) {
+        char *argv[] = { "baton", "reload", NULL };
+
+        configure(play, 1, true);
+        play->world->outbox_count = 3;
+        command(play, argv);
+}
+
+/* Of both sources, in several transactions, as applications write. */
+static void write_events(struct play *play, unsigned events) {
+        struct writer_options options = { .events = events, .transaction_events = 3 };
+        pid_t writers[2];
+
+        for (unsigned i = 0; i < 2; i++) {
+                options.source = play->world->outboxes[i].name;
+                writers[i] = writer_start(play->world, &options);
+        }
+        for (unsigned i = 0; i < 2; i++)
+                writer_wait(play->world, writers[i]);
+}
+
+static void until_all_moved(struct play *play) {
+        for (size_t i = 0; i < play->world->outbox_count; i++) {
+                const char *name = play->world->outboxes[i].name;
+                uint64_t last = outbox_last(play->world, name);
+
+                UNTIL(play, session_position(play->world, name) >= last);
+        }
+}
+
+static void until_settled(struct play *play, unsigned workers) {
+        UNTIL(play, pool_is_settled(play->world, DESTINATION, workers, NULL));
+}
+
+static bool nobody_is_left(struct world *world) {
+        pid_t pid;
+
+        world_reap();
+        return world_processes(world, &pid, 1) == 0;
+}
+
+/* Nothing stands in the way of anyone. */
+static void all_is_well(struct play *play) {
+        for (size_t i = 0; i < play->world->outbox_count; i++) {
+                const char *name = play->world->outboxes[i].name;
+                struct session_status status;
+
+                if (!session_status(play->world, name, &status))
+                        world_fail(play->world, "session %s is not to be found", name);
+                if (status.phase == SESSION_STOPPED)
+                        world_fail(play->world, "session %s is stopped: %s", name, status.reason);
+                if (status.parked_count != 0)
+                        world_fail(play->world, "session %s has parked %llu events", name,
+                                   (unsigned long long) status.parked_count);
+        }
+}
+
+/* The end of every run, no longer disturbed (a point that was not reached is not looked for here). */
+static void finish(struct play *play) {
+        int r;
+
+        if (play->world->batond == 0)
+                supervisor_start(play);
+        until_all_moved(play);
+        UNTIL(play, all_owned_by_live(play->world));
+        all_is_well(play);
+        r = world_stop(play->world);
+        if (r != 0)
+                world_fail(play->world, "the orderly end gave exit code %d", r);
+        check(play, "--final");
+}
+
+/* ---- phases ------------------------------------------------------------------------------------ */
+/* SIGTERM in the midst of work; whoever dies now, all end. */
+static void shut_down(struct play *play) {
+        struct world *world = play->world;
+        int r;
+
+        attend(play);
+        kill_process(world->batond, SIGTERM);
+        r = wait_exit(world->batond);
+        world->batond = 0;
+        if (r != 0 && !(r == 128 + SIGKILL && play->data->is_hit_supervisor))
+                world_fail(world, "batond was stopped and ended with %d", r);
+        WAIT_UNTIL(world, nobody_is_left(world));
+}
+
+static void play_life(struct play *play) {
+        configure(play, 1, false);
+        tracer_mark(MARK_BEGIN);
+        supervisor_start(play);
+        UNTIL(play, all_owned_by_live(play->world));
+        scale(play, "2");
+        until_settled(play, 2);
+        write_events(play, 6);
+        reload(play);
+        until_settled(play, 2);
+        until_all_moved(play);
+        scale(play, "1");
+        until_settled(play, 1);
+        write_events(play, 6);
+        shut_down(play);
+        attend(play);
+        tracer_mark(MARK_END);
+}
+
+static void begin_with_two(struct play *play) {
+        configure(play, 2, false);
+        supervisor_start(play);
+        until_settled(play, 2);
+}
+
+static void play_takeover(struct play *play) {
+        struct world *world = play->world;
+
+        begin_with_two(play);
+        until_all_moved(play);
+        play->data->victim = session_owner(world, "a");
+        tracer_mark(MARK_ARM);
+        write_events(play, 12);
+        WAIT_UNTIL(world, play->data->has_begun);
+        WAIT_UNTIL(world, !process_is_alive(play->data->victim));
+        until_settled(play, 2);
+        write_events(play, 6); /* for the replacement, too, in every run */
+        until_all_moved(play);
+        tracer_mark(MARK_END);
+}
+
+static void play_recovery(struct play *play) {
+        struct world *world = play->world;
+        pid_t pid;
+
+        configure(play, 2, false);
+        tracer_mark(MARK_ARM);
+        world->batond = world_start_unwaited(world, world->config);
+        WAIT_UNTIL(world, play->data->has_begun);
+        while (world_processes(world, &pid, 1) > 0)
+                kill_and_wait(pid, SIGKILL);
+        (void) wait_exit(world->batond);
+        world->batond = 0;
+        world_reap();
+        if (play->variant->is_rebooted)
+                world_empty_runtime(world);
+        tracer_mark(MARK_BEGIN);
+        supervisor_start(play);
+        until_settled(play, 2);
+        write_events(play, 6);
+        until_all_moved(play);
+        tracer_mark(MARK_END);
+}
+
+void crash_play(struct play *play) {
+        static void (*const phases[CRASH_PHASES])(struct play * play) = {
+                [CRASH_LIFE] = play_life, [CRASH_TAKEOVER] = play_takeover, [CRASH_RECOVERY] = play_recovery
+        };
+
+        crash_outboxes_copy(play->prepared, play->world);
+        if (strcmp(play->variant->scheme, "file") == 0)
+                world_shell(play->world, "mkdir out");
+        phases[play->phase](play);
+        finish(play);
+}

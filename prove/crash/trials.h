@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From what was counted to what is tried. */
+#pragma once
+
+#include "prove/crash/crash.h"
+
+/* The points of one variant and phase. Those that leave the same world behind are tried once. */
+struct trials {
+        const struct variant *variant;
+        enum crash_phase phase;
+        uint32_t calls[LANE_COUNT], points[LANE_COUNT];
+        struct point *tries;
+        size_t try_count, try_capacity;
+};
+
+/* Takes the run with more calls, lane by lane. */
+void counts_merge(struct run_data *most, const struct run_data *run);
+void trials_make(struct trials *trials, const struct variant *variant, enum crash_phase phase,
+                 const struct run_data *counts);
+void trials_done(struct trials *trials);
