@@ -408,3 +408,46 @@ Test(sqlite_sync, m8_full_in_the_middle_of_a_transaction) {
         dst->session_close(session);
         dst->close(destination);
 }
+
+/* ---- clean-up ---------------------------------------------------------------------------------- */
+static void clean_to(struct source *source, uint64_t position) {
+        bool more;
+
+        faults = (struct faults){ 0 };
+        must(src->clean(source, position, 100, &more, failure));
+}
+
+/* With one sync the pages of a -journal and their count reach the disk in any order, and after a cut a torn page
+ * is played back into the application's database. So the pages are synced first, then their count. */
+Test(sqlite_sync, m12_a_clean_up_in_rollback_mode_syncs_the_journal_before_its_count) {
+        sqlite3 *app = app_outbox("app.db");
+        struct source *source;
+
+        app_fill(app, 10);
+        app_run(app, "PRAGMA journal_mode = DELETE");
+        source = source_get("app.db", "?clean-up=delete");
+        clean_to(source, 5);
+        cr_assert_eq(faults.sync_count_other, 2, "the -journal: %d", faults.sync_count_other);
+        cr_assert_geq(faults.sync_count_database, 1);
+        cr_assert_eq(app_number(app, "SELECT min(seq) FROM outbox"), 5);
+        src->close(source);
+        sqlite3_close(app);
+}
+
+/* The application goes over to WAL meanwhile: from then on no lock is held over a sync. */
+Test(sqlite_sync, m12_a_clean_up_in_wal_mode_syncs_nothing) {
+        sqlite3 *app = app_outbox("app.db");
+        struct source *source;
+
+        app_fill(app, 20);
+        app_run(app, "PRAGMA journal_mode = DELETE");
+        source = source_get("app.db", "?clean-up=delete");
+        clean_to(source, 5);
+        app_run(app, "PRAGMA journal_mode = WAL");
+        clean_to(source, 10); /* it may be the one that finds it out */
+        clean_to(source, 15);
+        cr_assert_eq(faults.sync_count, 0);
+        cr_assert_eq(app_number(app, "SELECT min(seq) FROM outbox"), 15);
+        src->close(source);
+        sqlite3_close(app);
+}

@@ -31,14 +31,36 @@ static int open_writer(struct source *source, struct failure *ret_failure) {
                 return failure_set(ret_failure, -ESTALE, FAILURE_UNAVAILABLE,
                                    "source file %s was replaced; it is opened again before it is cleaned up",
                                    source->path);
-        /* In WAL mode NORMAL syncs nothing at a commit, so no lock is held over a sync. In rollback
-         * mode it syncs, as an intact database needs it. */
-        r = db_execute(writer, source->path, "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -256",
-                       ret_failure);
+        r = db_execute(writer, source->path, "PRAGMA cache_size = -256", ret_failure);
         if (r < 0)
                 return r;
         source->writer = TAKE(writer);
         return 0;
+}
+
+/* In WAL mode NORMAL syncs nothing at a commit, so no lock is held over a sync. In rollback mode it would sync
+ * the -journal once, with the count of its pages: a power cut in that sync may leave the count and a torn page,
+ * which is then played back into the application's database. FULL syncs the pages first.
+ *
+ * Asked for each piece, because the application may change the mode. It cannot leave WAL mode while we have
+ * the file open in it; a change to WAL that we have not seen yet costs one transaction with a sync. */
+static int set_durability(struct source *source, struct failure *ret_failure) {
+        _cleanup_statement_ sqlite3_stmt *statement = NULL;
+        const char *mode;
+        bool is_wal;
+        int r, code;
+
+        r = db_prepare(source->writer, source->path, "PRAGMA main.journal_mode", &statement, ret_failure);
+        if (r < 0)
+                return r;
+        code = sqlite3_step(statement);
+        if (code != SQLITE_ROW)
+                return db_fail(source->writer, code, source->path, "ask for its journal mode", ret_failure);
+        mode = (const char *) sqlite3_column_text(statement, 0);
+        is_wal = mode && strcmp(mode, "wal") == 0;
+        (void) sqlite3_reset(statement);
+        return db_execute(source->writer, source->path,
+                          is_wal ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", ret_failure);
 }
 
 /* Runs a query of one number with up to two parameters; *ret_found false where there is no row. */
@@ -97,6 +119,9 @@ static int write_piece(struct source *source, const char *sql, int64_t low, int6
         int r, code;
 
         r = db_prepare(source->writer, source->path, sql, &statement, ret_failure);
+        if (r < 0)
+                return r;
+        r = set_durability(source, ret_failure);
         if (r < 0)
                 return r;
         r = db_execute(source->writer, source->path, "BEGIN IMMEDIATE", ret_failure);
