@@ -61,11 +61,11 @@ const struct variant variants[] = {
         { .name = "twice",
           .what = "cut while it recovers: SQLite to SQLite",
           .after = &variants[0],
-          .points_percent = 15 },
+          .points_percent = 25 },
         { .name = "twice-file",
           .what = "cut while it recovers: SQLite to JSON lines",
           .after = &variants[3],
-          .points_percent = 15 },
+          .points_percent = 25 },
 };
 const size_t variant_count = ELEMENTSOF(variants);
 
