@@ -50,9 +50,11 @@ OBJECTS_crash := $(call objects,prove/crash)
 OBJECTS_torture := $(call objects,prove/torture)
 OBJECTS_prove := $(call objects,prove)
 OBJECTS_benchlib := $(call objects,tests/bench/lib)
+OBJECTS_powerhost := $(call objects,tests/powercut/host)
+OBJECTS_powerguest := $(call objects,tests/powercut/guest)
 
 PRODUCT_LIBRARIES := cli supervisor worker destination source journal shm base
-LIBRARIES := $(PRODUCT_LIBRARIES) checker world tracer crash torture power prove benchlib
+LIBRARIES := $(PRODUCT_LIBRARIES) checker world tracer crash torture power prove benchlib powerhost powerguest
 archives = $(foreach library,$(1),$(BUILD)/lib/lib$(library).a)
 
 # The list changes when a file comes or goes, so that no archive keeps the object of a removed file.
@@ -114,10 +116,13 @@ $(FAULTS): $(BUILD)/bin/baton-%.so: prove/preload/%.c $(BUILD)/flags
 	$(Q)$(CC) $(filter-out -fsanitize=%,$(BATON_CFLAGS)) -fPIC -shared -o $@ $<
 
 test_programs = $(foreach source,$(1),$(call program,$(source:%.c=%),$(source),$(2),$(3)))
-UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker crash power torture prove tracer world,-lcriterion $(ALL_LDLIBS))
+UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker powerhost crash power torture prove tracer world,-lcriterion $(ALL_LDLIBS))
 INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),world $(PRODUCT_LIBRARIES),-lcriterion $(ALL_LDLIBS))
 BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
 BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib world $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
+
+POWERCUT := $(call program,powercut/powercut,tests/powercut/host/main.c,powerhost base) \
+	$(call program,powercut/guest,tests/powercut/guest/main.c,powerguest world shm base,-lsqlite3)
 
 # ---- What a person asks for ------------------------------------------------------------------------
 .PHONY: all tests check unit integration crash crash-points power torture mutants demo install lint format bench clean help
@@ -175,6 +180,14 @@ demo:
 	$(Q)$(MAKE) all
 	$(Q)$(BUILD)/bin/baton demo
 
+# CUTS=20 SEED=n; IMAGE=DIR repeats a boot that failed; LIE=1: with a drive that lies, which must fail.
+.PHONY: powercut
+powercut:
+	$(Q)packaging/install-deps.sh build
+	$(Q)$(MAKE) all $(POWERCUT)
+	$(Q)CUTS=$(CUTS) SEED=$(SEED) IMAGE=$(IMAGE) LIE=$(LIE) BATON_BIN=$(or $(BATON_BIN),$(abspath $(BUILD)/bin)) \
+		tests/powercut/run.sh $(BUILD)/powercut
+
 # BENCH=takeover runs that one alone.
 bench: all $(BENCHES)
 	$(Q)set -e; for bench in $(if $(BENCH),$(BUILD)/bench/bench_$(BENCH),$(BENCHES)); do BATON_BIN=$(abspath $(BUILD)/bin) $$bench; done
@@ -211,6 +224,7 @@ help:
 	@echo '                  TAPE=file POINT=moment:state (one of a failure again); baton-prove power --help'
 	@echo 'make torture      everything at once, at random: SEED=n SECONDS=s (60) DIRECTORY=dir (its disk)'
 	@echo 'make mutants      plants faults in a copy of the tree, one after another: each must be noticed; MUTANT=name (not in check)'
+	@echo 'make powercut     pulls the plug of a virtual machine; CUTS=20 SEED=n (2 to 7 minutes; installs qemu)'
 	@echo 'make lint         format, static analysis, include direction, sizes, numbered rules'
 	@echo 'make format       formats every C file as lint demands'
 	@echo 'make bench        measures; prints each figure with its floor; BENCH=takeover|movement|latency|footprint: one part'

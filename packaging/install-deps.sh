@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs what is missing on Debian 12 to build, test or lint Baton; silent where nothing is missing.
+# Installs what is missing on Debian 12 to build, test, lint or torment Baton; silent where nothing is missing.
 # Must not touch: packages that are there already (nothing is upgraded or removed).
 #
-# usage: packaging/install-deps.sh build|test|proof|lint
+# usage: packaging/install-deps.sh build|test|proof|powercut|lint
 set -eu
 
 build='make gcc libc6-dev pkg-config libsystemd-dev liburcu-dev libinih-dev libseccomp-dev
@@ -11,14 +11,17 @@ build='make gcc libc6-dev pkg-config libsystemd-dev liburcu-dev libinih-dev libs
 test='libcriterion-dev sqlite3 procps'
 proof='patch'
 lint='clang clang-format clang-tidy cppcheck universal-ctags shellcheck git'
+# make powercut; the kernel of its machine is fetched by tests/powercut/run.sh and not installed.
+powercut='qemu-system-x86 e2fsprogs cpio binutils'
 
 case ${1:-} in
 build) wanted=$build ;;
 test) wanted="$build $test" ;;
 proof) wanted="$build $test $proof" ;;
 lint) wanted="$build $test $proof $lint" ;;
+powercut) wanted="$build $powercut" ;;
 *)
-        echo "usage: $0 build|test|proof|lint" >&2
+        echo "usage: $0 build|test|proof|powercut|lint" >&2
         exit 2
         ;;
 esac
