@@ -14,6 +14,7 @@ static const struct prove_command commands[] = {
         { "crash", prove_crash, "a kill at every system call" },
         { "power", power_run, "the power is cut after each recorded write" },
         { "torture", torture_main, "everything at once, at random, judged all the while" },
+        { "all", prove_all, "crash and torture, on the disk that you name (baton prove)" },
         { "help", prove_help, "what there is" },
 };
 

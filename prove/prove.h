@@ -9,5 +9,6 @@ struct prove_command {
         const char *help; /* one line */
 };
 
+int prove_all(int argc, char **argv); /* all.c */
 int prove_crash(int argc, char **argv);
 int torture_main(int argc, char **argv); /* prove/torture */

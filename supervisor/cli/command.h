@@ -40,6 +40,8 @@ enum cli_option_key {
         CLI_EVENTS,
         CLI_SECONDS,
         CLI_KEEP,
+        CLI_POINTS,
+        CLI_SEED,
         CLI_HELP,
         CLI_OPTION_COUNT
 };
@@ -96,7 +98,8 @@ int cli_directories(const struct invocation *invocation, struct directories *ret
 /* The path of the configuration: the option, else the one place it lives by default. */
 const char *cli_config_path(const struct invocation *invocation);
 
-/* Finds batond or another program of ours: beside this binary, then $environment, then LIBEXECDIR.
+/* Finds batond or another program of ours: beside this binary, in ../lib/baton beside it (a tree that was
+ * installed and then moved), then $environment, then LIBEXECDIR.
  * 0, or -ENOENT with *ret_failure naming every place that was looked at. */
 int cli_find_program(const char *name, const char *environment, char *ret_path, size_t path_bytes,
                      struct failure *ret_failure);

@@ -9,12 +9,22 @@
 
 extern const struct command command_run, command_check, command_status, command_scale, command_adopt,
         command_reload, command_outbox_create, command_journal_check, command_journal_show, command_verify,
-        command_demo;
+        command_demo, command_prove;
 
 const struct command *const commands[] = {
-        &command_demo,   &command_outbox_create, &command_check,        &command_run,
-        &command_status, &command_scale,         &command_adopt,        &command_reload,
-        &command_verify, &command_journal_check, &command_journal_show, NULL,
+        &command_demo,
+        &command_outbox_create,
+        &command_check,
+        &command_run,
+        &command_status,
+        &command_scale,
+        &command_adopt,
+        &command_reload,
+        &command_verify,
+        &command_journal_check,
+        &command_journal_show,
+        &command_prove,
+        NULL,
 };
 
 #define COMMAND_COUNT (ELEMENTSOF(commands) - 1)

@@ -28,8 +28,11 @@ const struct cli_option cli_options[CLI_OPTION_COUNT] = {
         [CLI_SAMPLE] = { "sample", 0, "SPAN", "look twice, SPAN apart (500ms, 2s), and print rates" },
         [CLI_TABLE] = { "table", 0, "NAME", "the table's name (default outbox)" },
         [CLI_EVENTS] = { "events", 0, "N", "events in each of the two outboxes (default 100000)" },
-        [CLI_SECONDS] = { "seconds", 0, "N", "about how long the writer takes (default 12)" },
+        [CLI_SECONDS] = { "seconds", 0, "N",
+                          "how long the demo's writer takes (12), or prove torments (60)" },
         [CLI_KEEP] = { "keep", 0, NULL, "keep the directory, to look at what is in it" },
+        [CLI_POINTS] = { "points", 0, "N", "so many system calls, evenly spread, in place of all" },
+        [CLI_SEED] = { "seed", 0, "N", "repeat what was drawn at random" },
         [CLI_HELP] = { "help", 'h', NULL, "print this help" },
 };
 
@@ -202,7 +205,7 @@ static bool program_is_in(const char *directory, const char *name, char *ret_pat
 
 int cli_find_program(const char *name, const char *environment, char *ret_path, size_t path_bytes,
                      struct failure *ret_failure) {
-        char beside[1024] = "";
+        char beside[1024] = "", installed[sizeof(beside) + 16];
         const char *told = getenv(environment);
         ssize_t length;
         char *slash;
@@ -214,14 +217,18 @@ int cli_find_program(const char *name, const char *environment, char *ret_path, 
                 *slash = '\0';
                 if (program_is_in(beside, name, ret_path, path_bytes))
                         return 0;
+                (void) snprintf(installed, sizeof(installed), "%s/../lib/baton", beside);
+                if (program_is_in(installed, name, ret_path, path_bytes))
+                        return 0;
         }
         if (told && access(told, X_OK) == 0 && text_copy(ret_path, path_bytes, told) == 0)
                 return 0;
         if (program_is_in(LIBEXECDIR, name, ret_path, path_bytes))
                 return 0;
         ret_path[0] = '\0';
-        return failure_set(ret_failure, -ENOENT, FAILURE_STOP,
-                           "the program %s is not there: looked in %s, at $%s (%s) and in %s. Build it with "
-                           "`make`, or set $%s to its path",
-                           name, beside, environment, told ? told : "not set", LIBEXECDIR, environment);
+        return failure_set(
+                ret_failure, -ENOENT, FAILURE_STOP,
+                "the program %s is not there: looked in %s and its ../lib/baton, at $%s (%s) and in "
+                "%s. Build it with `make`, or set $%s to its path",
+                name, beside, environment, told ? told : "not set", LIBEXECDIR, environment);
 }
