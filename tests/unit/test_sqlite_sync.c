@@ -3,6 +3,7 @@
  * right order and through SQLite (M11); a failed sync is never taken for a success (M7); a full disk is
  * its own class (M8). */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -450,4 +451,39 @@ Test(sqlite_sync, m12_a_clean_up_in_wal_mode_syncs_nothing) {
         cr_assert_eq(app_number(app, "SELECT min(seq) FROM outbox"), 15);
         src->close(source);
         sqlite3_close(app);
+}
+
+/* ---- a database that opens for reading alone ----------------------------------------------------- */
+static int (*real_open)(const char *path, int flags, int mode);
+static int refused_opens;
+
+static int refusing_open(const char *path, int flags, int mode) {
+        const char *name = strrchr(path, '/');
+
+        if (refused_opens > 0 && name && strcmp(name, "/out.db") == 0 && (flags & O_ACCMODE) == O_RDWR) {
+                refused_opens--;
+                errno = EIO;
+                return -1;
+        }
+        return real_open(path, flags, mode);
+}
+
+/* SQLite then opens it for reading and says nothing. A handle that can never write must not be kept: its
+ * sessions would wait for as long as this worker lives, on a disk that is long well again. */
+Test(sqlite_sync, m6_a_database_that_opens_for_reading_alone_is_not_open) {
+        struct destination *destination = destination_get("out.db");
+        struct checkpoint checkpoint;
+        sqlite3_vfs *vfs = real_vfs;
+
+        dst->close(destination);
+        real_open = (int (*)(const char *, int, int)) vfs->xGetSystemCall(vfs, "open");
+        cr_assert_eq(vfs->xSetSystemCall(vfs, "open", (sqlite3_syscall_ptr) refusing_open), SQLITE_OK);
+        refused_opens = 1;
+        must_fail(destination_try("out.db", "", fixture_instance, &destination, failure), -EACCES,
+                  FAILURE_UNAVAILABLE);
+        cr_expect_eq(refused_opens, 0);
+        destination = destination_get("out.db");
+        (void) vfs->xSetSystemCall(vfs, "open", NULL);
+        dst->session_close(take(destination, &checkpoint));
+        dst->close(destination);
 }

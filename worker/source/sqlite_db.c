@@ -232,6 +232,10 @@ int db_open(const char *path, enum db_mode mode, struct db_busy *busy, sqlite3 *
         code = sqlite3_open_v2(uri, &db, modes[mode].flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
         if (code != SQLITE_OK)
                 return fail_to_open(db, code, path, ret_failure);
+        /* SQLite tries again for reading where it cannot open for writing, and says nothing. It may have been
+         * a moment's trouble of the disk, and a handle that can only read would be kept for good. */
+        if ((mode == DB_WRITE || mode == DB_CREATE) && sqlite3_db_readonly(db, "main") == 1)
+                return db_fail(db, SQLITE_READONLY, path, "open it for writing", ret_failure);
         set_manners(db);
         (void) sqlite3_busy_handler(db, busy_wait, busy);
 
