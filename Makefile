@@ -125,7 +125,7 @@ POWERCUT := $(call program,powercut/powercut,tests/powercut/host/main.c,powerhos
 	$(call program,powercut/guest,tests/powercut/guest/main.c,powerguest world shm base,-lsqlite3)
 
 # ---- What a person asks for ------------------------------------------------------------------------
-.PHONY: all tests check unit integration crash crash-points power torture mutants demo install lint format bench clean help
+.PHONY: all tests check unit integration crash errors crash-points power torture mutants demo install lint format bench clean help
 all: $(PROGRAMS) $(CHECKER) $(PROVE) $(FAULTS)
 tests: all $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
@@ -153,6 +153,11 @@ else
 	$(Q)$(BUILD)/bin/baton-prove crash $(if $(VARIANT),--variant $(VARIANT))
 	$(Q)$(MAKE) crash-points
 endif
+
+# The same calls fail instead; POINT=mover:life:fdatasync.3:EIO VARIANT=file: one alone.
+errors: all
+	$(Q)$(BUILD)/bin/baton-prove errors $(if $(POINT),--point $(POINT)) $(if $(VARIANT),--variant $(VARIANT)) \
+		$(if $(SAMPLE),--sample $(SAMPLE))
 
 # Every numbered crash point of the READMEs, in real processes: a build of its own has them compiled in.
 crash-points: all $(BUILD)/tests/integration/test_crash
@@ -219,6 +224,7 @@ help:
 	@echo 'make check        installs what is missing, builds, runs all tests'
 	@echo 'make unit         runs the unit tests alone; make integration: the tests with real processes'
 	@echo 'make crash        kills at every system call, and at every crash point; POINT=… VARIANT=fused|row|file: one alone'
+	@echo 'make errors       lets system calls fail, in every way that fits them; POINT=… VARIANT= SAMPLE=number'
 	@echo 'make crash-points kills real processes at every numbered crash point of the READMEs'
 	@echo 'make power        cuts the power after each recorded write, recovers, judges; SEED= STATES= POINTS= VARIANT=,'
 	@echo '                  TAPE=file POINT=moment:state (one of a failure again); baton-prove power --help'

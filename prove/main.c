@@ -12,6 +12,7 @@ static int prove_help(int argc, char **argv);
 
 static const struct prove_command commands[] = {
         { "crash", prove_crash, "a kill at every system call" },
+        { "errors", prove_errors, "every system call fails, in every way that fits it" },
         { "power", power_run, "the power is cut after each recorded write" },
         { "torture", torture_main, "everything at once, at random, judged all the while" },
         { "all", prove_all, "crash and torture, on the disk that you name (baton prove)" },

@@ -11,4 +11,5 @@ struct prove_command {
 
 int prove_all(int argc, char **argv); /* all.c */
 int prove_crash(int argc, char **argv);
+int prove_errors(int argc, char **argv);
 int torture_main(int argc, char **argv); /* prove/torture */

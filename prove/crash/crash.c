@@ -11,19 +11,22 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "prove/crash/outcomes.h"
 #include "prove/crash/trials.h"
 #include "prove/fleet.h"
 #include "prove/fleet_place.h"
 #include "prove/prove.h"
 
 #define COUNTING_RUNS 3
-#define FAILURES_MAX 20 /* then something is broken throughout, and the rest would say the same */
+#define LIMIT_SECONDS 150 /* each wait in it has its own, of 30 s */
+#define FAILURES_MAX 20   /* then something is broken throughout, and the rest would say the same */
 #define VARIANT_MAX 8
 
 struct options {
         const char *directory, *point, *variant, *phase;
         uint64_t sample, parallel;
         bool only_counts, is_verbose;
+        bool makes_errors; /* `errors`: calls fail instead */
 };
 
 /* A row of the table: one role in one phase of one variant. */
@@ -36,8 +39,9 @@ struct effort {
         struct fleet_root prepared;
         struct run_data *most; /* while counting */
         const struct trials *trials;
-        size_t try_count;         /* of the trials: all, or a sample of so many */
-        struct row *rows;         /* of these trials, by role */
+        size_t try_count; /* of the trials: all, or a sample of so many */
+        struct row *rows; /* of these trials, by role */
+        struct outcomes outcomes;
         unsigned failures, kinds; /* that are wanted */
 };
 
@@ -58,7 +62,8 @@ static void count_run(size_t index, struct world *world, void *data, void *conte
                              .variant = counting->variant,
                              .prepared = counting->effort->prepared.directory,
                              .world = world,
-                             .data = data };
+                             .data = data,
+                             .counts_places = counting->effort->options.makes_errors };
 
         crash_observe(&play, NULL,
                       counting->effort->options.sample ? ~0u
@@ -92,7 +97,8 @@ static int count(struct effort *effort, const struct variant *variant, enum cras
         memset(effort->most, 0, sizeof(*effort->most));
         r = fleet_run(&fleet, effort->options.sample ? 1 : COUNTING_RUNS * ELEMENTSOF(counted_roles));
         if (r == 0)
-                trials_make(ret_trials, variant, phase, effort->most);
+                (effort->options.makes_errors ? trials_make_errors : trials_make)(ret_trials, variant, phase,
+                                                                                  effort->most);
         return r;
 }
 
@@ -129,7 +135,8 @@ static void failure_print(const struct effort *effort, const struct point *point
                 crash_stack_print(data->hit_stack);
         if (result->directory[0])
                 printf("  kept: %s\n", result->directory);
-        printf("  again: make crash POINT=%s VARIANT=%s\n", text, effort->trials->variant->name);
+        printf("  again: make %s POINT=%s VARIANT=%s\n", effort->options.makes_errors ? "errors" : "crash",
+               text, effort->trials->variant->name);
         (void) fflush(stdout);
 }
 
@@ -147,6 +154,9 @@ static bool try_done(size_t index, const struct fleet_result *result, const void
         const struct run_data *data = shared;
 
         row->tried++;
+        if (point->fault != FAULT_KILL && data->is_hit)
+                outcomes_add(&effort->outcomes, (uint16_t) data->hit_number, point->fault,
+                             outcome_of(data, result->outcome == FLEET_HELD));
         if (result->outcome == FLEET_HELD) {
                 row->held++;
                 row->unreached += !data->is_hit;
@@ -162,6 +172,7 @@ static bool try_done(size_t index, const struct fleet_result *result, const void
 static int try_all(struct effort *effort) {
         const struct fleet_options fleet = { .directory = effort->options.directory,
                                              .parallel = (unsigned) effort->options.parallel,
+                                             .limit_seconds = LIMIT_SECONDS,
                                              .data_bytes = sizeof(struct run_data),
                                              .context = effort,
                                              .run = try_run,
@@ -262,6 +273,8 @@ static int all_kinds(struct effort *effort) {
                         failed += r;
                 }
         row_print("all", "", "", &sum);
+        if (effort->options.makes_errors)
+                outcomes_print(&effort->outcomes);
         return failed;
 }
 
@@ -273,7 +286,7 @@ static int one_point(struct effort *effort) {
         int r;
 
         if (!point_parse(effort->options.point, &point)) {
-                fprintf(stderr, "baton-prove crash: \"%s\" is no ROLE:PHASE:N:entry|exit\n",
+                fprintf(stderr, "baton-prove: \"%s\" is no ROLE:PHASE:N:entry|exit|ERROR\n",
                         effort->options.point);
                 return -EINVAL;
         }
@@ -292,12 +305,13 @@ static int one_point(struct effort *effort) {
 }
 
 static const char usage[] =
-        "Usage: baton-prove crash [OPTIONS]\n"
+        "Usage: baton-prove crash|errors [OPTIONS]\n"
         "\n"
-        "Kills a process of Baton at the entry and at the exit of every system call that it makes, once each,\n"
-        "lets the others recover, and has the destination judged.\n"
+        "crash kills a process of Baton at the entry and at the exit of every system call that it makes, once\n"
+        "each, lets the others recover, and has the destination judged; errors lets the call fail instead, in\n"
+        "every way that fits it.\n"
         "\n"
-        "  --point ROLE:PHASE:N:entry|exit   this one alone, e.g. mover:takeover:137:exit\n"
+        "  --point ROLE:PHASE:N:entry|exit|ERROR   this one alone, e.g. mover:takeover:137:exit\n"
         "  --variant fused|row|file          the destination: SQLite by one statement, row by row, files\n"
         "  --phase life|takeover|recovery    this one alone\n"
         "  --sample N                        so many points, evenly spread over all\n"
@@ -359,18 +373,20 @@ static int options_parse(int argc, char **argv, struct options *options) {
         return optind == argc && (!options->variant || crash_variant_find(options->variant)) ? 0 : -EINVAL;
 }
 
-int prove_crash(int argc, char **argv) {
-        struct effort effort = { 0 };
+static int prove(int argc, char **argv, bool makes_errors) {
+        static struct effort effort;
         int r;
 
+        effort = (struct effort){ .options.makes_errors = makes_errors };
+
         if (options_parse(argc, argv, &effort.options) < 0) {
-                fprintf(stderr, "baton-prove crash: not understood; baton-prove crash --help\n");
+                fprintf(stderr, "baton-prove %s: not understood; baton-prove %s --help\n", argv[0], argv[0]);
                 return 2;
         }
         effort.most = calloc(1, sizeof(*effort.most));
         r = effort.most ? fleet_root_make(&effort.prepared, effort.options.directory) : -ENOMEM;
         if (r < 0) {
-                fprintf(stderr, "baton-prove crash: cannot make a directory: %s\n", strerror(-r));
+                fprintf(stderr, "baton-prove %s: cannot make a directory: %s\n", argv[0], strerror(-r));
                 return 1;
         }
         (void) setenv("BATON_JOURNAL_ROTATE", "2048", 1);
@@ -380,4 +396,16 @@ int prove_crash(int argc, char **argv) {
         fleet_root_clear(&effort.prepared);
         free(effort.most);
         return r == 0 ? 0 : r == -EINTR ? 130 : r == -EINVAL ? 2 : 1;
+}
+
+int prove_crash(int argc, char **argv) {
+        return prove(argc, argv, false);
+}
+
+int prove_errors(int argc, char **argv) {
+        if (!tracer_can_change()) {
+                fprintf(stderr, "baton-prove errors: on this processor calls cannot be made to fail\n");
+                return 2;
+        }
+        return prove(argc, argv, true);
 }

@@ -37,12 +37,32 @@ const struct variant *crash_variant_find(const char *name); /* NULL */
 #define CALLS_MAX 8192u
 #define NUMBERS_MAX 512u /* no kernel has more calls */
 
+/* What is done there. */
+enum fault {
+        FAULT_KILL,
+        FAULT_SHORT, /* half of what is asked for */
+        FAULT_EIO,
+        FAULT_ENOSPC,
+        FAULT_EINTR,
+        FAULT_ENOMEM,
+        FAULT_EMFILE,
+        FAULT_EAGAIN,
+        FAULT_ENOLCK,
+        FAULT_COUNT,
+};
+/* faults.c */
+const char *fault_name(enum fault fault);
+int fault_error(enum fault fault);
+enum fault fault_find(const char *name); /* FAULT_KILL: none of this name */
+bool fault_fits(enum fault fault, uint64_t number);
+
 struct point {
         unsigned lane;
         enum crash_phase phase;
         uint32_t call;   /* 1 … */
         uint16_t number; /* SYS_…: the n-th of these; POINT_ANY: of all */
         bool at_exit;
+        enum fault fault;
 };
 #define POINT_ANY UINT16_MAX
 #define POINT_TEXT_BYTES 96
@@ -53,7 +73,7 @@ enum trace_role lane_role(unsigned lane);
 void lane_name(unsigned lane, char *ret_text, size_t bytes);
 const char *phase_name(enum crash_phase phase);
 void point_format(const struct point *point, char *ret_text, size_t bytes);
-/* "mover2:life:137:exit" or "mover2:life:pwrite64.12:exit". False: not understood. */
+/* "mover2:life:137:exit", "mover2:life:pwrite64.12:exit", "mover:life:fdatasync.3:EIO". False: not understood. */
 bool point_parse(const char *text, struct point *ret_point);
 const char *call_name(uint64_t number); /* one at a time */
 
@@ -63,6 +83,7 @@ struct counted_call {
         uint8_t is_quiet;     /* it changed nothing that outlives the process: its entry and exit are one */
         uint8_t is_same;      /* shared memory stood as at the exit before: that and its entry are one */
         uint8_t has_returned; /* its exit was seen */
+        uint32_t place;       /* in the code: call and innermost frames; for errors alone */
 };
 
 /* Shared by the processes of one run. */
@@ -73,7 +94,11 @@ struct run_data {
         atomic_bool has_begun; /* the phase: the victim, or all, are killed */
         atomic_bool is_hit;
         _Atomic pid_t hit_pid;
-        bool is_hit_supervisor;
+        bool is_hit_supervisor, is_fault; /* a fault was made, nobody was killed */
+        /* What came of a fault. */
+        atomic_uint ended; /* processes of Baton, between the fault and the end of the phase */
+        bool was_stopped, has_waited;
+        char reason[LAYOUT_REASON_BYTES];
         /* For the report. */
         uint64_t hit_number;
         uint32_t hit_call; /* of all calls of the lane */
@@ -90,6 +115,7 @@ struct play {
         const char *prepared; /* directory of the outboxes that each run begins with: prepare.c */
         struct world *world;
         struct run_data *data;
+        bool counts_places;
 };
 
 /* Marks that a scenario gives. */
@@ -117,5 +143,6 @@ struct memory *crash_memory_new(void);
 
 /* stack.c: where the thread stands, as "binary+0xoffset" lines, innermost first. */
 void crash_stack_write(const struct trace_call *call, char *ret_text, size_t bytes);
+uint32_t crash_stack_place(const struct trace_call *call); /* the innermost frames as one number */
 /* The same with names of functions, where addr2line is there. */
 void crash_stack_print(const char *text);

@@ -52,7 +52,7 @@ const char *call_name(uint64_t number) {
 }
 
 void point_format(const struct point *point, char *ret_text, size_t bytes) {
-        const char *place = point->at_exit ? "exit" : "entry";
+        const char *place = point->fault ? fault_name(point->fault) : point->at_exit ? "exit" : "entry";
         char lane[24];
 
         lane_name(point->lane, lane, sizeof(lane));
@@ -107,7 +107,8 @@ bool point_parse(const char *text, struct point *ret_point) {
             text[end] != '\0' || !call_parse(call, &point) || !lane_parse(lane, &point.lane))
                 return false;
         point.at_exit = strcmp(place, "exit") == 0;
-        if (!point.at_exit && strcmp(place, "entry") != 0)
+        point.fault = fault_find(place);
+        if (!point.at_exit && point.fault == FAULT_KILL && strcmp(place, "entry") != 0)
                 return false;
         for (unsigned i = 0; i < CRASH_PHASES; i++)
                 if (strcmp(phase, phase_names[i]) == 0) {

@@ -88,8 +88,10 @@ static void on_process(struct tracer *tracer, const struct trace_process *told, 
                         process = &observer->processes[i];
         if (observer->memory && told->what != TRACE_ENDED)
                 crash_memory_forget(observer->memory, told->pid);
-        if (told->what == TRACE_ENDED && process)
+        if (told->what == TRACE_ENDED && process) {
                 process->lives = false;
+                observer->play->data->ended += observer->play->data->is_fault && told->status != 0;
+        }
         if (told->what == TRACE_ENDED || process)
                 return;
         assert(observer->process_count < PROCESSES_MAX);
@@ -156,6 +158,8 @@ static void count(struct observer *observer, unsigned index, const struct trace_
         digest = crash_memory_digest(observer->memory, call);
         if (call->is_entry) {
                 counted->number = (uint16_t) call->number;
+                if (observer->play->counts_places)
+                        counted->place = crash_stack_place(call);
                 counted->is_same = lane->calls > 1 && digest != 0 && digest == lane->digest;
                 return;
         }
@@ -172,8 +176,17 @@ static bool is_at(const struct point *point, const struct lane *lane, const stru
         return call->number == point->number && lane->by_number[point->number] == point->call;
 }
 
+static enum trace_verdict make_fault(enum fault fault, struct trace_call *call) {
+        if (fault == FAULT_SHORT) {
+                call->arguments[2] = call->arguments[2] > 1 ? call->arguments[2] / 2 : call->arguments[2];
+                return TRACE_CHANGE;
+        }
+        call->result = -fault_error(fault);
+        return TRACE_REFUSE;
+}
+
 static enum trace_verdict hit(struct observer *observer, struct tracer *tracer, const struct lane *lane,
-                              const struct trace_call *call) {
+                              struct trace_call *call) {
         struct run_data *data = observer->play->data;
 
         data->hit_pid = call->pid;
@@ -181,7 +194,12 @@ static enum trace_verdict hit(struct observer *observer, struct tracer *tracer, 
         data->hit_call = lane->calls;
         data->is_hit_supervisor = call->role == TRACE_SUPERVISOR;
         crash_stack_write(call, data->hit_stack, sizeof(data->hit_stack));
+        data->is_fault = observer->point->fault != FAULT_KILL;
         data->is_hit = true;
+        if (data->is_fault) {
+                tracer_watch(tracer, 0); /* who ends of it is still to be told */
+                return make_fault(observer->point->fault, call);
+        }
         tracer_release(tracer);
         return TRACE_KILL;
 }

@@ -33,12 +33,17 @@ const struct variant *crash_variant_find(const char *name) {
 }
 
 /* ---- seeing to the hit ------------------------------------------------------------------------- */
-static void check(struct play *play, const char *mode) {
+/* False: it cannot be judged now (a journal waits for somebody who may roll it back). */
+static bool check(struct play *play, const char *mode) {
         char destination[WORLD_PATH_BYTES * 2];
+        int r;
 
         (void) snprintf(destination, sizeof(destination), "%s:%s/%s", play->variant->scheme,
                         play->world->directory, play->variant->destination);
-        check_destination(play->world, destination, mode);
+        r = check_code(play->world, destination, mode);
+        if (r == 1)
+                world_fail(play->world, "the checker says (%s):\n%.1000s", mode, play->world->output);
+        return r == 0;
 }
 
 static bool destination_stands(const struct play *play) {
@@ -47,21 +52,40 @@ static bool destination_stands(const struct play *play) {
 
 static void supervisor_start(struct play *play);
 
+/* A fault may stop a session, with a reason; then the operator accepts it, as the reason says. */
+static void accept_stops(struct play *play) {
+        for (size_t i = 0; i < play->world->outbox_count; i++) {
+                const char *name = play->world->outboxes[i].name;
+                struct session_status status;
+
+                if (!session_status(play->world, name, &status))
+                        continue;
+                play->data->has_waited |= status.phase == SESSION_WAITING;
+                if (status.phase != SESSION_STOPPED)
+                        continue;
+                if (status.reason[0] == '\0')
+                        world_fail(play->world, "session %s is stopped and does not say why", name);
+                play->data->was_stopped = true;
+                (void) snprintf(play->data->reason, sizeof(play->data->reason), "%s", status.reason);
+                (void) baton(play->world, "adopt", name);
+        }
+}
+
 /* Once after the hit: it is dead, and what stands at this moment is a prefix. */
 static void attend(struct play *play) {
         struct world *world = play->world;
 
         if (play->data->is_hit && !play->data->is_attended) {
-                play->data->is_attended = true;
-                WAIT_UNTIL(world, !process_is_alive(play->data->hit_pid));
-                if (destination_stands(play))
-                        check(play, "--live");
+                WAIT_UNTIL(world, play->data->is_fault || !process_is_alive(play->data->hit_pid));
+                play->data->is_attended = !destination_stands(play) || check(play, "--live");
         }
+        if (play->data->is_fault)
+                accept_stops(play);
         if (world->batond > 0 && !process_is_alive(world->batond)) {
                 int r = wait_exit(world->batond);
 
                 world->batond = 0;
-                if (!play->data->is_hit_supervisor)
+                if (!play->data->is_hit_supervisor && !play->data->is_fault)
                         world_fail(world, "batond ended by itself (%d)", r);
                 supervisor_start(play);
         }
@@ -184,7 +208,8 @@ static void finish(struct play *play) {
         r = world_stop(play->world);
         if (r != 0)
                 world_fail(play->world, "the orderly end gave exit code %d", r);
-        check(play, "--final");
+        if (!check(play, "--final"))
+                world_fail(play->world, "the checker could not judge: %.1000s", play->world->output);
 }
 
 /* ---- phases ------------------------------------------------------------------------------------ */
@@ -197,7 +222,7 @@ static void shut_down(struct play *play) {
         kill_process(world->batond, SIGTERM);
         r = wait_exit(world->batond);
         world->batond = 0;
-        if (r != 0 && !(r == 128 + SIGKILL && play->data->is_hit_supervisor))
+        if (r != 0 && !(play->data->is_hit_supervisor && (play->data->is_fault || r == 128 + SIGKILL)))
                 world_fail(world, "batond was stopped and ended with %d", r);
         WAIT_UNTIL(world, nobody_is_left(world));
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "base/macro.h"
 #include "prove/crash/crash.h"
@@ -105,6 +106,18 @@ void crash_stack_write(const struct trace_call *call, char *ret_text, size_t byt
                 frames++;
         }
         ret_text[used] = '\0';
+}
+
+#define PLACE_FRAMES 3u
+
+uint32_t crash_stack_place(const struct trace_call *call) {
+        char text[4096];
+        const char *end = text;
+
+        crash_stack_write(call, text, sizeof(text));
+        for (unsigned i = 0; i < PLACE_FRAMES && *end; i++)
+                end += strcspn(end, "\n") + 1;
+        return (uint32_t) XXH3_64bits(text, (size_t) (end - text));
 }
 
 /* One frame: "function at file:line", by addr2line where it is. */

@@ -55,6 +55,46 @@ void trials_make(struct trials *trials, const struct variant *variant, enum cras
                 trials_lane(trials, lane, counts->calls[lane], counts->call_counts[lane]);
 }
 
+static bool is_first_or_last(const struct counted_call *calls, uint32_t count, uint32_t i) {
+        bool has_before = false, has_after = false;
+
+        for (uint32_t k = 0; k < count; k++) {
+                bool is_alike = k != i && calls[k].number == calls[i].number &&
+                                calls[k].place == calls[i].place;
+
+                has_before |= is_alike && k < i;
+                has_after |= is_alike && k > i;
+        }
+        return !has_before || !has_after;
+}
+
+static void errors_lane(struct trials *trials, unsigned lane, const struct counted_call *calls,
+                        uint32_t count) {
+        uint32_t by_number[NUMBERS_MAX] = { 0 };
+
+        trials->calls[lane] = count;
+        for (uint32_t i = 0; i < count; i++) {
+                struct point point = { .lane = lane, .phase = trials->phase, .number = calls[i].number };
+
+                point.call = ++by_number[calls[i].number % NUMBERS_MAX];
+                for (unsigned fault = 1; fault < FAULT_COUNT; fault++) {
+                        if (!fault_fits((enum fault) fault, calls[i].number))
+                                continue;
+                        trials->points[lane]++;
+                        point.fault = (enum fault) fault;
+                        if (is_first_or_last(calls, count, i))
+                                trials_add(trials, &point);
+                }
+        }
+}
+
+void trials_make_errors(struct trials *trials, const struct variant *variant, enum crash_phase phase,
+                        const struct run_data *counts) {
+        *trials = (struct trials){ .variant = variant, .phase = phase };
+        for (unsigned lane = 0; lane < LANE_COUNT; lane++)
+                errors_lane(trials, lane, counts->calls[lane], counts->call_counts[lane]);
+}
+
 void trials_done(struct trials *trials) {
         free(trials->tries);
         *trials = (struct trials){ 0 };

@@ -17,4 +17,7 @@ struct trials {
 void counts_merge(struct run_data *most, const struct run_data *run);
 void trials_make(struct trials *trials, const struct variant *variant, enum crash_phase phase,
                  const struct run_data *counts);
+/* Of each call that may fail, from each place in the code, the first and the last, in each way (faults.c). */
+void trials_make_errors(struct trials *trials, const struct variant *variant, enum crash_phase phase,
+                        const struct run_data *counts);
 void trials_done(struct trials *trials);

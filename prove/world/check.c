@@ -7,7 +7,7 @@
 
 #include "prove/world/world.h"
 
-static int run_checker(struct world *world, const char *destination, const char *mode) {
+int check_code(struct world *world, const char *destination, const char *mode) {
         static char words[WORLD_OUTBOX_MAX * 2][WORLD_PATH_BYTES * 2];
         char *argv[WORLD_OUTBOX_MAX * 4 + 5] = { "baton-checker", "--destination", (char *) destination,
                                                  (char *) mode };
@@ -30,7 +30,7 @@ static int run_checker(struct world *world, const char *destination, const char 
 }
 
 bool check_says(struct world *world, const char *destination, const char *mode) {
-        int r = run_checker(world, destination, mode);
+        int r = check_code(world, destination, mode);
 
         if (r > 1)
                 world_fail(world, "the checker could not judge (%d): %s", r, world->output);

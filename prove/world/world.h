@@ -160,4 +160,5 @@ void kill_in_transaction(struct world *world, int signal_number);
 void check_final(struct world *world); /* sqlite:%D/d.db against all outboxes */
 void check_live(struct world *world);
 void check_destination(struct world *world, const char *destination, const char *mode);
+int check_code(struct world *world, const char *destination, const char *mode);  /* the checker's: 0, 1, 2 */
 bool check_says(struct world *world, const char *destination, const char *mode); /* true: good */

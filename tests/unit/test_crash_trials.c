@@ -11,9 +11,10 @@
 #include "prove/crash/trials.h"
 
 Test(crash_trials, a_point_is_read_as_it_is_written) {
-        static const char *const points[] = { "mover:takeover:137:exit", "mover2:life:pwrite64.12:entry",
+        static const char *const points[] = { "mover:takeover:137:exit",     "mover2:life:pwrite64.12:entry",
                                               "supervisor:recovery:1:entry", "memory3:life:read.1:exit",
-                                              "control4:takeover:8000:exit" };
+                                              "control4:takeover:8000:exit", "mover:life:fdatasync.3:EIO",
+                                              "mover:life:9:short" };
         char text[POINT_TEXT_BYTES];
         struct point point;
 
@@ -156,4 +157,29 @@ Test(crash_trials, an_open_that_may_make_a_file_is_not_quiet) {
         cr_expect(is_quiet(SYS_openat, 0, O_RDWR, 3));
         cr_expect_not(is_quiet(SYS_openat, 0, O_RDWR | O_CREAT, 3));
         cr_expect_not(is_quiet(SYS_openat, 0, O_RDWR | O_TRUNC, 3));
+}
+
+/* ---- errors ------------------------------------------------------------------------------------ */
+Test(crash_trials, only_what_fits_a_call_is_tried) {
+        cr_expect(fault_fits(FAULT_ENOSPC, SYS_pwrite64));
+        cr_expect(fault_fits(FAULT_SHORT, SYS_pwrite64));
+        cr_expect(fault_fits(FAULT_EIO, SYS_fdatasync));
+        cr_expect_not(fault_fits(FAULT_SHORT, SYS_fdatasync));
+        cr_expect_not(fault_fits(FAULT_ENOSPC, SYS_pread64));
+        cr_expect_not(fault_fits(FAULT_EIO, SYS_getpid));
+        cr_expect_not(fault_fits(FAULT_KILL, SYS_pwrite64));
+}
+
+Test(crash_trials, of_alike_calls_the_first_and_the_last_fail, .init = begin) {
+        for (unsigned i = 0; i < 4; i++)
+                add(&counts, SYS_fdatasync, false, false, true);
+        counts.calls[0][2].place = 7; /* from another place in the code: alone there */
+        trials_make_errors(&trials, &crash_variants[0], CRASH_LIFE, &counts);
+        cr_expect_eq(trials.points[0], 8);
+        cr_expect_eq(trials.try_count, 6);
+        cr_expect_eq(trials.tries[0].call, 1);
+        cr_expect_eq(trials.tries[0].fault, FAULT_EIO);
+        cr_expect_eq(trials.tries[1].fault, FAULT_ENOSPC);
+        cr_expect_eq(trials.tries[2].call, 3);
+        cr_expect_eq(trials.tries[4].call, 4);
 }
