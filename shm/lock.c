@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/macro.h"
+#include "base/sanitize.h"
 
 /* What pthread_mutex_init() writes into the kind of such a mutex: robust, error-checking, shared. A
  * mutex with any other kind is bytes that someone else wrote; glibc would abort or wait for ever on it. */
@@ -103,6 +104,7 @@ int lock_take_until(pthread_mutex_t *mutex, enum lock_rank rank, uint64_t deadli
                 .tv_sec = (time_t) (deadline_usec / USEC_PER_SEC),
                 .tv_nsec = (long) (deadline_usec % USEC_PER_SEC * NSEC_PER_USEC),
         };
+        int r;
 
         assert(mutex);
         assert(deadline_usec != USEC_INFINITY);
@@ -110,7 +112,10 @@ int lock_take_until(pthread_mutex_t *mutex, enum lock_rank rank, uint64_t deadli
 
         if (!lock_is_sound(mutex))
                 return -ENOTRECOVERABLE;
-        return lock_note_result(-pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &deadline), rank);
+        r = -pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &deadline);
+        if (r == 0 || r == -EOWNERDEAD)
+                SANITIZE_LOCKED(mutex);
+        return lock_note_result(r, rank);
 }
 
 _Bool lock_holder_is_lost(const pthread_mutex_t *mutex) {

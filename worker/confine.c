@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 
 #include "base/priority.h"
+#include "base/sanitize.h"
 #include "worker/worker.h"
 
 #define WORKER_NICE (-10)
@@ -25,9 +26,19 @@ static const int forbidden_calls[] = {
         SCMP_SYS(io_uring_register),
         SCMP_SYS(io_setup),
         SCMP_SYS(io_submit),
-        SCMP_SYS(ptrace),
         SCMP_SYS(process_vm_writev),
+#if !SANITIZE_ADDRESS
+        SCMP_SYS(ptrace),
+#endif
 };
+
+/* Flags without one of these make a process. A thread of ours is none; and in a sanitized build the leak detector
+ * stops and reads this process, at its end, from a helper of the same memory, by ptrace. */
+#if SANITIZE_ADDRESS
+#define CLONE_FLAGS_ALLOWED ((unsigned) CLONE_THREAD | (unsigned) CLONE_UNTRACED)
+#else
+#define CLONE_FLAGS_ALLOWED ((unsigned) CLONE_THREAD)
+#endif
 
 /* Trapped: the call is refused all the same, and signals.c leaves a note that the fault is the worker's own
  * before SIGSYS kills it (M6). A kill by the filter itself would run no handler. */
@@ -39,12 +50,11 @@ static int rules_add(scmp_filter_ctx context) {
                 if (r < 0)
                         return r;
         }
-        /* A thread of ours is no process; clone3's flags cannot be read by a filter, so libc is sent
-         * back to clone(). */
         r = seccomp_rule_add(context, SCMP_ACT_TRAP, SCMP_SYS(clone), 1,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_FLAGS_ALLOWED, 0));
         if (r < 0)
                 return r;
+        /* clone3's flags cannot be read by a filter, so libc is sent back to clone(). */
         return seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <urcu/urcu-memb.h>
 
+#include "base/sanitize.h"
 #include "base/text.h"
 #include "include/baton/option.h"
 #include "shm/slot.h"
@@ -25,6 +26,10 @@ struct roster {
         uint32_t item_count;
         struct roster_item *items[]; /* by slot; NULL: not of this pool. Shared with the roster before */
 };
+
+/* For ThreadSanitizer, which does not see liburcu: what a reader did before it let go happened before the
+ * grace period ended. */
+static char grace;
 
 void roster_entry_free(struct roster_entry *entry) {
         free(entry);
@@ -180,12 +185,12 @@ static bool roster_equals(const struct roster *a, const struct roster *b) {
                memcmp(a->items, b->items, a->item_count * sizeof(a->items[0])) == 0;
 }
 
-int roster_publish(struct roster **roster, const struct segment *segment, uint32_t pool_index) {
+int roster_publish(_Atomic(struct roster *) *roster, const struct segment *segment, uint32_t pool_index) {
         struct roster *old, *new;
         int r;
 
         assert(roster);
-        old = *roster; /* the control thread is the only writer */
+        old = atomic_load_explicit(roster, memory_order_relaxed); /* the control thread is the only writer */
         r = roster_build(old, segment, pool_index, &new);
         if (r < 0)
                 return r;
@@ -193,28 +198,32 @@ int roster_publish(struct roster **roster, const struct segment *segment, uint32
                 roster_release(new, old);
                 return 0;
         }
-        rcu_assign_pointer(*roster, new);
+        /* Pairs with the acquire in roster_find(): who sees the pointer sees what it leads to. */
+        atomic_store_explicit(roster, new, memory_order_release);
         urcu_memb_synchronize_rcu();
+        SANITIZE_ACQUIRE(&grace);
         roster_release(old, new);
         return 0;
 }
 
 /* Under the read lock no more than a copy: the writer waits for it. */
-static int roster_find(struct roster **roster, uint32_t slot_index, struct session_config *ret_config) {
+static int roster_find(_Atomic(struct roster *) *roster, uint32_t slot_index,
+                       struct session_config *ret_config) {
         const struct roster_item *item = NULL;
         const struct roster *now;
 
         urcu_memb_read_lock();
-        now = rcu_dereference(*roster);
+        now = atomic_load_explicit(roster, memory_order_acquire);
         if (now && slot_index < now->item_count)
                 item = now->items[slot_index];
         if (item)
                 item_read(item, ret_config);
+        SANITIZE_RELEASE(&grace);
         urcu_memb_read_unlock();
         return item ? 0 : -ENOENT;
 }
 
-struct roster_entry *roster_get(struct roster **roster, uint32_t slot_index) {
+struct roster_entry *roster_get(_Atomic(struct roster *) *roster, uint32_t slot_index) {
         struct session_config config;
         struct roster_entry *entry;
 
@@ -228,7 +237,6 @@ struct roster_entry *roster_get(struct roster **roster, uint32_t slot_index) {
         return entry;
 }
 
-void roster_free(struct roster **roster) {
-        roster_release(*roster, NULL);
-        *roster = NULL;
+void roster_free(_Atomic(struct roster *) *roster) {
+        roster_release(atomic_exchange(roster, NULL), NULL);
 }

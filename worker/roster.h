@@ -5,6 +5,7 @@
  * entry of its own. */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,10 +26,10 @@ struct roster; /* opaque; published by RCU */
 
 /* Control thread. Builds a new roster of the pool, reusing what did not change, publishes it in *roster and
  * frees the rest of the old one after a grace period. What is half-written stays as it was. -ENOMEM: the old one stays. */
-int roster_publish(struct roster **roster, const struct segment *segment, uint32_t pool_index);
+int roster_publish(_Atomic(struct roster *) *roster, const struct segment *segment, uint32_t pool_index);
 /* Mover (a registered RCU reader). A parsed copy, or NULL if the roster has no such slot or there is no
  * memory. Caller frees with roster_entry_free(). */
-struct roster_entry *roster_get(struct roster **roster, uint32_t slot_index);
+struct roster_entry *roster_get(_Atomic(struct roster *) *roster, uint32_t slot_index);
 /* Reads and parses one session at once; for a slot that came before the roster did. -EAGAIN, -EBADMSG: it is
  * being written, or damaged; -ENOMEM. Caller frees with roster_entry_free(). */
 int roster_read(const struct segment *segment, uint32_t slot_index, struct roster_entry **ret_entry);
@@ -36,4 +37,4 @@ int roster_read(const struct segment *segment, uint32_t slot_index, struct roste
  * the next one, or died in it. Then what was read goes on holding (P1). */
 bool roster_is_latest(const struct segment *segment, uint32_t slot_index, uint32_t sequence);
 void roster_entry_free(struct roster_entry *entry); /* NULL is accepted */
-void roster_free(struct roster **roster);           /* no reader may be left */
+void roster_free(_Atomic(struct roster *) *roster); /* no reader may be left */

@@ -46,10 +46,10 @@ struct worker {
         int notify_fd;  /* unbound datagram socket */
 
         /* Between threads. */
-        struct roster *roster;     /* RCU; control publishes, mover reads */
-        struct handoff handoff;    /* wait-free queue: slots that the mover is to look at */
-        _Atomic uint32_t draining; /* enum drain; any thread or signal raises it */
-        _Atomic uint32_t leaving;  /* 1: threads end */
+        _Atomic(struct roster *) roster; /* RCU; control publishes, mover reads */
+        struct handoff handoff;          /* wait-free queue: slots that the mover is to look at */
+        _Atomic uint32_t draining;       /* enum drain; any thread or signal raises it */
+        _Atomic uint32_t leaving;        /* 1: threads end */
         pthread_t takeover_thread, control_thread;
 
         /* The mover alone. */

@@ -16,7 +16,16 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/sanitize.h"
 #include "prove/tracer/tracer.h"
+
+/* Leaks are looked for by ptrace, and one process is traced by one. */
+#if SANITIZE_ADDRESS
+const char *__asan_default_options(void); /* NOLINT(bugprone-reserved-identifier) */
+const char *__asan_default_options(void) {
+        return "detect_leaks=0";
+}
+#endif
 
 /* Calls that nothing else makes: SYS_getpgid of such a number. */
 #define FLAG(n) (7000000 + (n))
@@ -349,6 +358,8 @@ static int driver_asks_once(void *argument) {
 }
 
 Test(tracer, T2_a_kill_is_the_parents_to_reap_at_once) {
+        if (SANITIZE_THREAD)
+                cr_skip_test("ThreadSanitizer knows no threads in a forked child");
         for (int i = 0; i < 50; i++) {
                 struct plan plan = {
                         .flag = 1, .verdict = TRACE_KILL, .at_exit = i % 2, .number = SYS_getppid
@@ -394,6 +405,8 @@ static int driver_dying(void *argument) {
 Test(tracer, threads_may_die_at_any_moment) {
         struct plan plan = { .flag = -1 };
 
+        if (SANITIZE_THREAD)
+                cr_skip_test("ThreadSanitizer knows no threads in a forked child");
         cr_expect_eq(run(&plan, driver_dying), 20);
 }
 

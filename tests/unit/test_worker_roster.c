@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* P1: a supervisor that dies while it writes a session's configuration leaves the sequence odd. What was
  * known before goes on holding, for the owner and for an heir, until the next supervisor writes it whole. */
+#include <pthread.h>
+
 #include "tests/unit/worker_fixture.h"
 
 static void teardown(void) {
@@ -100,4 +102,47 @@ Test(roster, P4_a_session_is_run_by_the_newest_configuration) {
         look_at_slot(&worker, 0);
         cr_assert_not_null(worker.by_slot[0]);
         cr_assert_not_null(strstr(worker.by_slot[0]->entry->config.url, "keep"));
+}
+
+/* ---- two threads (S8): the control thread publishes while the mover looks up --------------------------- */
+
+#define FINDINGS 200u /* of each */
+
+static _Atomic uint32_t is_enough;
+
+static void *publish_many(void *argument) {
+        static const char *const queries[] = { "?clean-up=keep", "?clean-up=mark" };
+
+        (void) argument;
+        for (unsigned i = 0; !atomic_load(&is_enough); i++) {
+                writes_whole(queries[i % 2]);
+                publish();
+        }
+        return NULL;
+}
+
+/* What is found is one of the two, whole, however often it is replaced and freed meanwhile. */
+Test(roster, a_reader_finds_what_was_published_and_never_what_was_freed) {
+        unsigned kept = 0, marked = 0;
+        pthread_t control;
+
+        configure();
+        writes_whole("?clean-up=keep");
+        publish();
+        cr_assert_eq(pthread_create(&control, NULL, publish_many, NULL), 0);
+        while (kept < FINDINGS || marked < FINDINGS) {
+                struct roster_entry *entry = roster_get(&worker.roster, 0);
+                bool is_kept;
+
+                cr_assert_not_null(entry);
+                cr_assert_str_eq(entry->config.session, "a");
+                cr_assert_str_eq(entry->config.source, "a");
+                is_kept = strstr(entry->config.url, "?clean-up=keep") != NULL;
+                cr_assert(is_kept || strstr(entry->config.url, "?clean-up=mark"), "%s", entry->config.url);
+                kept += is_kept;
+                marked += !is_kept;
+                roster_entry_free(entry);
+        }
+        atomic_store(&is_enough, 1);
+        cr_assert_eq(pthread_join(control, NULL), 0);
 }
