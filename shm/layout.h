@@ -85,13 +85,15 @@ struct layout_pool {
          * threads wait on it together with the life words (life.c). */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t member_version;
 
+        /* Written under the mutex, the count last (release); who reads them without it reads the count first
+         * (acquire), and then has words of that takeover or of a later one. */
+        LAYOUT_LINE_ALIGNED _Atomic uint64_t takeover_count; /* takeovers that found a death */
+        _Atomic uint64_t takeover_slots;                     /* slots given by them */
+        _Atomic uint64_t takeover_last_usec;                 /* when the last one ended */
+        _Atomic uint64_t takeover_last_span_usec;            /* from the look to the last slot owned */
+        _Atomic uint64_t takeover_last_ref;                  /* the dead */
+        _Atomic uint64_t takeover_by_ref;
         /* Locked by mutex. */
-        LAYOUT_LINE_ALIGNED uint64_t takeover_count; /* takeovers that found a death */
-        uint64_t takeover_slots;                     /* slots given by them */
-        uint64_t takeover_last_usec;                 /* when the last one ended */
-        uint64_t takeover_last_span_usec;            /* from the look to the last slot owned */
-        uint64_t takeover_last_ref;                  /* the dead */
-        uint64_t takeover_by_ref;
         uint32_t hints_owed; /* 1: an owner was changed and perhaps not told (its changer
                                              * died); the next look tells everyone */
 

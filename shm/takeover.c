@@ -329,23 +329,26 @@ static void look_complete(struct look *look) {
         }
 }
 
-/* Locked words of the pool, for `status`. */
+/* For the supervisor and `status`, which take no lock: the count last (layout.h). */
 static void look_record(const struct look *look, uint64_t started_usec) {
         struct layout_pool *pool = look->segment->pools + look->pool_index;
+        uint64_t dead_life, span_usec, slots, count;
 
         assert(lock_is_held(LOCK_POOL));
         assert(look->dead_count > 0);
 
-        pool->takeover_count++;
-        pool->takeover_slots += look->result.slots_given;
-        pool->takeover_last_usec = clock_usec();
-        pool->takeover_last_span_usec = look->last_given_usec > started_usec
-                                                ? look->last_given_usec - started_usec
-                                                : 0;
-        pool->takeover_last_ref =
-                life_word_ref(look->dead[0], atomic_load_explicit(&look->segment->workers[look->dead[0]].life,
-                                                                  memory_order_relaxed));
-        pool->takeover_by_ref = look->self_ref;
+        span_usec = look->last_given_usec > started_usec ? look->last_given_usec - started_usec : 0;
+        slots = atomic_load_explicit(&pool->takeover_slots, memory_order_relaxed);
+        count = atomic_load_explicit(&pool->takeover_count, memory_order_relaxed);
+        dead_life = atomic_load_explicit(&look->segment->workers[look->dead[0]].life, memory_order_relaxed);
+
+        atomic_store_explicit(&pool->takeover_slots, slots + look->result.slots_given, memory_order_relaxed);
+        atomic_store_explicit(&pool->takeover_last_usec, clock_usec(), memory_order_relaxed);
+        atomic_store_explicit(&pool->takeover_last_span_usec, span_usec, memory_order_relaxed);
+        atomic_store_explicit(&pool->takeover_last_ref, life_word_ref(look->dead[0], dead_life),
+                              memory_order_relaxed);
+        atomic_store_explicit(&pool->takeover_by_ref, look->self_ref, memory_order_relaxed);
+        atomic_store_explicit(&pool->takeover_count, count + 1, memory_order_release);
 }
 
 static int look_run(struct look *look) {

@@ -32,7 +32,7 @@ static void pool_load(struct manager *manager, uint32_t index) {
         pool->used = pool->adopted = true;
         pool->wanted = MIN_OF(atomic_load_explicit(&shared->workers_wanted, memory_order_relaxed),
                               manager->segment->worker_count);
-        pool->takeover_seen = __atomic_load_n(&shared->takeover_count, __ATOMIC_RELAXED);
+        pool->takeover_seen = atomic_load_explicit(&shared->takeover_count, memory_order_relaxed);
 }
 
 static void slot_load(struct manager *manager, uint32_t index) {

@@ -251,14 +251,14 @@ static void scan_slot(struct scan *scan, uint32_t slot_index) {
 }
 
 /* ---- pools ------------------------------------------------------------------------------------------ */
-/* The takeover's words are locked by the pool's mutex, which we never take: read loosely, only told. */
+/* The takeover's words are written under the pool's mutex, which we never take: the count first (layout.h). */
 static void tell_takeover(struct scan *scan, uint32_t pool_index) {
         struct layout_pool *shared = &scan->manager->segment->pools[pool_index];
         struct pool *pool = &scan->manager->pools[pool_index];
-        uint64_t count = __atomic_load_n(&shared->takeover_count, __ATOMIC_ACQUIRE);
-        uint64_t span_usec = __atomic_load_n(&shared->takeover_last_span_usec, __ATOMIC_RELAXED);
-        uint64_t dead_ref = __atomic_load_n(&shared->takeover_last_ref, __ATOMIC_RELAXED);
-        uint64_t by_ref = __atomic_load_n(&shared->takeover_by_ref, __ATOMIC_RELAXED);
+        uint64_t count = atomic_load_explicit(&shared->takeover_count, memory_order_acquire);
+        uint64_t span_usec = atomic_load_explicit(&shared->takeover_last_span_usec, memory_order_relaxed);
+        uint64_t dead_ref = atomic_load_explicit(&shared->takeover_last_ref, memory_order_relaxed);
+        uint64_t by_ref = atomic_load_explicit(&shared->takeover_by_ref, memory_order_relaxed);
         char span[32], by[32] = "";
 
         if (count == pool->takeover_seen)

@@ -56,11 +56,6 @@ static void read_header(const struct segment *segment, struct view *view) {
                 (void) snprintf(view->instance + 2 * i, 3, "%02x", header->instance[i]);
 }
 
-/* A plain word that someone may be writing: read whole, in any order. */
-static uint64_t read_word(const uint64_t *word) {
-        return __atomic_load_n(word, __ATOMIC_RELAXED);
-}
-
 static void read_pools(const struct segment *segment, struct view *view) {
         view->pools = must_have(calloc(MAX_OF(segment->pool_count, 1u), sizeof(view->pools[0])));
         for (uint32_t i = 0; i < segment->pool_count; i++) {
@@ -78,10 +73,10 @@ static void read_pools(const struct segment *segment, struct view *view) {
                 } else
                         format_foreign(pool.settings.name, sizeof(pool.settings.name), pool.settings.name,
                                        sizeof(pool.settings.name));
-                pool.takeover_count = read_word(&raw->takeover_count);
-                pool.takeover_slots = read_word(&raw->takeover_slots);
-                pool.takeover_last_usec = read_word(&raw->takeover_last_usec);
-                pool.takeover_last_span_usec = read_word(&raw->takeover_last_span_usec);
+                pool.takeover_count = atomic_load(&raw->takeover_count);
+                pool.takeover_slots = atomic_load(&raw->takeover_slots);
+                pool.takeover_last_usec = atomic_load(&raw->takeover_last_usec);
+                pool.takeover_last_span_usec = atomic_load(&raw->takeover_last_span_usec);
                 pool.latched = atomic_load(&raw->latched) != 0;
                 view->pools[view->pool_count++] = pool;
         }
