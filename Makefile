@@ -9,16 +9,29 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 comma := ,
-# Sanitized and crash builds get a directory of their own, so that objects never mix.
-BUILD ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(CRASH),-crash)
+# Sanitized, crash and coverage builds get a directory of their own, so that objects never mix.
+BUILD ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(CRASH),-crash)$(if $(COVERAGE),-coverage)
 PREFIX ?= /usr/local
 LIBEXECDIR ?= $(PREFIX)/lib/baton
-CFLAGS ?= -O2 -g
+CFLAGS ?= $(if $(COVERAGE),-O0,-O2) -g
+
+# gcov, with counters that survive SIGKILL (tests/coverage/counters.c). Else gcc makes a fork() that locks and
+# an exec() that writes files first.
+COVERAGE_CFLAGS := $(if $(COVERAGE),--coverage -fprofile-update=atomic -fdata-sections \
+	$(addprefix -fno-builtin-,fork execv execve execl execlp execle execvp))
+COUNTERS := $(if $(COVERAGE),$(BUILD)/obj/tests/coverage/counters.o)
 
 BATON_CFLAGS := -std=gnu17 -Wall -Wextra -Werror -pthread -D_GNU_SOURCE -I. $(CFLAGS) \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
-	$(if $(CRASH),-DBATON_CRASH_POINTS)
-BATON_LDFLAGS := -pthread -Wl,--as-needed $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+	$(if $(findstring undefined,$(SANITIZE)),-DSANITIZE_UNDEFINED=1) \
+	$(if $(CRASH)$(COVERAGE),-DBATON_CRASH_POINTS) $(COVERAGE_CFLAGS)
+# gcc warns that ThreadSanitizer knows no fences. Each of ours stands between atomic accesses, of which a race
+# detector asks nothing; what the fence orders is tested, not detected.
+ifeq ($(SANITIZE)$(findstring clang,$(CC)),thread)
+BATON_CFLAGS += -Wno-tsan
+endif
+BATON_LDFLAGS := -pthread -Wl,--as-needed $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) \
+	$(if $(COVERAGE),--coverage -Wl$(comma)--wrap=__gcov_exit -Wl$(comma)-T$(comma)tests/coverage/counters.ld $(COUNTERS))
 
 # All processors, unless told otherwise (a make below this one has the jobs of its parent).
 ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
@@ -82,6 +95,13 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$<)
 	$(Q)$(CC) $(BATON_CFLAGS) $(DEFINES) -MMD -MP -c -o $@ $<
 
+ifdef COVERAGE
+$(COUNTERS): tests/coverage/counters.c
+	@mkdir -p $(@D) $(BUILD)/counters
+	$(Q)$(CC) $(filter-out $(COVERAGE_CFLAGS),$(BATON_CFLAGS)) \
+		-DCOUNTERS_DIRECTORY='"$(abspath $(BUILD)/counters)"' -c -o $@ $<
+endif
+
 SUPERVISOR_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard supervisor/*.c supervisor/cli/*.c))
 $(SUPERVISOR_OBJECTS): DEFINES = -DLIBEXECDIR='"$(LIBEXECDIR)"'
 $(SUPERVISOR_OBJECTS): $(BUILD)/prefix
@@ -92,7 +112,7 @@ ALL_LDLIBS := $(DATABASE_LDLIBS) -lurcu-memb -lurcu-common -lseccomp -linih -lsy
 
 # $(1) path below BUILD, $(2) source with main(), $(3) libraries, $(4) what the linker needs besides
 define program_rule
-$(BUILD)/$(1): $(2:%.c=$(BUILD)/obj/%.o) $(call archives,$(3))
+$(BUILD)/$(1): $(2:%.c=$(BUILD)/obj/%.o) $(call archives,$(3)) $(COUNTERS)
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) $$(BATON_LDFLAGS) -o $$@ $(2:%.c=$(BUILD)/obj/%.o) \
@@ -113,13 +133,19 @@ FAULTS := $(addprefix $(BUILD)/bin/baton-,faults.so clock.so identity.so)
 $(FAULTS): $(BUILD)/bin/baton-%.so: prove/preload/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(filter-out -fsanitize=%,$(BATON_CFLAGS)) -fPIC -shared -o $@ $<
+	$(Q)$(CC) $(filter-out -fsanitize=% $(COVERAGE_CFLAGS),$(BATON_CFLAGS)) -fPIC -shared -o $@ $<
+
+# Sanitizers: what lets Criterion run under one, and a program whose reports must be seen.
+ARENA := $(if $(filter thread,$(SANITIZE)),$(BUILD)/obj/tests/sanitize/arena.o)
+TEST_LDLIBS := $(ARENA) -lcriterion $(ALL_LDLIBS)
+PLANTED := $(call program,tests/planted,tests/sanitize/planted.c,base)
 
 test_programs = $(foreach source,$(1),$(call program,$(source:%.c=%),$(source),$(2),$(3)))
-UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker powerhost crash power torture prove tracer world,-lcriterion $(ALL_LDLIBS))
-INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),world $(PRODUCT_LIBRARIES),-lcriterion $(ALL_LDLIBS))
+UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker powerhost crash power torture prove tracer world,$(TEST_LDLIBS))
+INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),world $(PRODUCT_LIBRARIES),$(TEST_LDLIBS))
 BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
 BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib world $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
+$(UNIT_TESTS) $(INTEGRATION_TESTS): $(ARENA) | $(PLANTED)
 
 POWERCUT := $(call program,powercut/powercut,tests/powercut/host/main.c,powerhost base) \
 	$(call program,powercut/guest,tests/powercut/guest/main.c,powerguest world shm base,-lsqlite3)

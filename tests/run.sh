@@ -8,17 +8,26 @@
 # usage: BATON_BIN=DIRECTORY tests/run.sh PROGRAM…     (TEST_TIMEOUT_S bounds each program)
 set -u
 
-# Under a sanitizer, running out of memory must stay an error that a test can see.
-ASAN_OPTIONS="allocator_may_return_null=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
-export ASAN_OPTIONS
+output=$(mktemp "${TMPDIR:-/tmp}/baton-test.XXXXXX") || exit 1
+reports=$(mktemp -d "${TMPDIR:-/tmp}/baton-reports.XXXXXX") || exit 1
+trap 'rm -rf "$output" "$reports"' EXIT
+trap 'exit 130' INT TERM
+chmod 1777 "$reports" # tests run programs as other users, too
+
+# Sanitizers: a report is a file, so that one of a process whose output nobody reads, or that was killed
+# later, fails its test too. Running out of memory stays an error that a test can see.
+options() {
+        echo "allocator_may_return_null=1:print_stacktrace=1${1:+:$1}:log_path=$reports/report"
+}
+ASAN_OPTIONS=$(options "${ASAN_OPTIONS:-}")
+LSAN_OPTIONS=$(options "${LSAN_OPTIONS:-}")
+UBSAN_OPTIONS=$(options "${UBSAN_OPTIONS:-}")
+TSAN_OPTIONS=$(options "${TSAN_OPTIONS:-}")
+export ASAN_OPTIONS LSAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
 
 passed_total=0
 failed_total=0
 failed_names=
-output=$(mktemp "${TMPDIR:-/tmp}/baton-test.XXXXXX") || exit 1
-trap 'rm -f "$output"' EXIT
-trap 'exit 130' INT TERM
-
 # Prints "passed failed" from Criterion's last line, or nothing where there is none.
 counts() {
         sed -n 's/.*Synthesis: Tested: *\([0-9]*\) *| Passing: *\([0-9]*\) .*/\1 \2/p' "$output" |
@@ -43,13 +52,25 @@ for program in "$@"; do
                 [ "$status" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
                 ;;
         esac
+        reported=
+        for report in "$reports"/*; do
+                [ -e "$report" ] || continue
+                # A sanitizer that has no memory to give says so, too: that is the test's own doing.
+                ! grep -v 'failed to allocate' "$report" >>"$output" || reported=yes
+                rm -f "$report"
+        done
+        # gcc's undefined-behaviour runtime, beside that for addresses, writes to stderr whatever it is told.
+        ! grep -q ': runtime error: ' "$output" || reported=yes
+        [ -z "$reported" ] || [ "$failed" -gt 0 ] || failed=1
         passed_total=$((passed_total + passed))
         failed_total=$((failed_total + failed))
         if [ "$failed" -eq 0 ]; then
                 printf '  ok    %-32s %4d passed\n' "$(basename "$program")" "$passed"
+                grep '^\[SKIP\]' "$output"
         else
                 failed_names="$failed_names $(basename "$program")"
                 cat "$output"
+                [ -z "$reported" ] || echo "$program: the sanitizer's reports stand above"
                 [ "$status" -ne 124 ] || echo "$program: stopped after ${TEST_TIMEOUT_S:-300} s"
                 printf '  FAIL  %-32s %4d passed, %d failed (exit %d)\n' "$(basename "$program")" \
                         "$passed" "$failed" "$status"

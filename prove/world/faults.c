@@ -99,6 +99,10 @@ void world_faults(struct world *world, const char *rules) {
         int r;
 
         assert(world->is_faulty);
+        if (strstr(rules, " SEGV "))
+                reports_expect_fault(SIGSEGV);
+        if (strstr(rules, " ABRT "))
+                reports_expect_fault(SIGABRT);
         (void) unlink(world_path(world, TRIGGER ".hits"));
         r = directory < 0 ? -errno : file_replace_text(directory, TRIGGER, rules, 0644);
         if (r < 0)

@@ -95,6 +95,7 @@ int world_run_list(struct world *world, char **argv) {
         r = pid < 0 ? 255 : wait_exit(pid);
         bytes = pread(fd, world->output, sizeof(world->output) - 1, 0);
         world->output[bytes > 0 ? bytes : 0] = '\0';
+        reports_keep(world, path);
         (void) unlink(path);
         return r;
 }
@@ -192,6 +193,7 @@ void kill_process(pid_t pid, int signal_number) {
 
         assert(pid > 0);
 
+        reports_expect_fault(signal_number);
         fd = pidfd_open(pid, 0);
         if (fd >= 0)
                 (void) pidfd_send_signal(fd, signal_number, NULL, 0);
@@ -205,6 +207,7 @@ void kill_and_wait(pid_t pid, int signal_number) {
 
         assert(pid > 0);
 
+        reports_expect_fault(signal_number);
         fd = pidfd_open(pid, 0);
         if (fd < 0)
                 return;

@@ -76,6 +76,7 @@ void world_begin_at(struct world *world, const char *directory, const char *runt
         /* Every command finds its directories here, as it would under systemd. */
         (void) setenv("STATE_DIRECTORY", world->state, 1);
         (void) setenv("RUNTIME_DIRECTORY", world->runtime, 1);
+        reports_begin(world);
 }
 
 static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk) {
@@ -102,11 +103,7 @@ static void end_processes(struct world *world) {
         world_reap();
 }
 
-void world_end(struct world *world) {
-        if (world->directory[0] == '\0')
-                return;
-        end_processes(world);
-        segment_closep(&world->segment);
+static void world_remove(struct world *world) {
         if (world->keeps_files)
                 fprintf(stderr, "kept: %s %s\n", world->directory, world->runtime);
         else {
@@ -114,6 +111,24 @@ void world_end(struct world *world) {
                 (void) nftw(world->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
         }
         world->directory[0] = '\0';
+}
+
+void world_end(struct world *world) {
+        bool has_faults, has_reports;
+
+        if (world->directory[0] == '\0')
+                return;
+        has_faults = reports_of_faults(world);
+        end_processes(world);
+        has_reports = reports_of_sanitizers(world); /* all that could write one are gone */
+        segment_closep(&world->segment);
+        world_remove(world);
+        if (!has_faults && !has_reports)
+                return;
+        fprintf(stderr, "FAILED: %s; see above\n",
+                has_reports ? "a sanitizer reported"
+                            : "a process died of a fault that the test did not cause");
+        abort();
 }
 
 void world_fail(struct world *world, const char *format, ...) {

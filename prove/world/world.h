@@ -156,6 +156,16 @@ pid_t stop_in_transaction(struct world *world);
 /* The same, and ends it by the signal; no event is hit again before it was moved (session_deaths()). */
 void kill_in_transaction(struct world *world, int signal_number);
 
+/* reports.c: world_begin() and world_end() call these; a test need not. */
+void reports_begin(const struct world *world);
+/* The test is about to cause this fault in a process of the world; another signal is none. */
+void reports_expect_fault(int signal_number);
+/* The output of a process that ended, about to be removed: kept, if there is a report in it. */
+void reports_keep(const struct world *world, const char *path);
+/* True: some process has one; it is on stderr. Of faults, only those that were not expected. */
+bool reports_of_sanitizers(const struct world *world);
+bool reports_of_faults(const struct world *world);
+
 /* check.c: the judge. */
 void check_final(struct world *world); /* sqlite:%D/d.db against all outboxes */
 void check_live(struct world *world);
