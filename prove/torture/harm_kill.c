@@ -19,6 +19,7 @@
 #include "shm/slot.h"
 
 #define DEATHS_MAX 2u
+#define BUSY_LATEST_USEC (100 * USEC_PER_MSEC) /* before its time is over */
 #define JOINER_EVERY 6 /* every so many kills hit one that has not joined yet, if there is one */
 
 /* ---- whom ------------------------------------------------------------------------------------------ */
@@ -43,26 +44,52 @@ bool harm_allows(struct torture *torture, size_t target, unsigned deaths) {
         return true;
 }
 
-/* Live ones of all pools, but for those that are dying or stand still. */
-pid_t harm_choose_worker(struct torture *torture, uint64_t pick, size_t *ret_target) {
-        pid_t pids[TARGET_COUNT * WORLD_WORKER_MAX], some[WORLD_WORKER_MAX];
-        size_t pools[TARGET_COUNT * WORLD_WORKER_MAX], count = 0;
+struct candidates {
+        pid_t pids[TARGET_COUNT * WORLD_WORKER_MAX];
+        size_t targets[TARGET_COUNT * WORLD_WORKER_MAX], count;
+};
 
+/* Live ones of all pools, but for those that are dying or stand still. */
+static void collect_workers(struct torture *torture, struct candidates *candidates) {
+        pid_t some[WORLD_WORKER_MAX];
+
+        candidates->count = 0;
         for (size_t t = 0; t < TARGET_COUNT; t++) {
                 uint32_t live = MIN_OF(live_workers(&torture->world, targets[t].name, some, WORLD_WORKER_MAX),
                                        (uint32_t) WORLD_WORKER_MAX);
 
                 for (uint32_t i = 0; i < live; i++)
                         if (!victim_is_doomed(torture, some[i])) {
-                                pids[count] = some[i];
-                                pools[count++] = t;
+                                candidates->pids[candidates->count] = some[i];
+                                candidates->targets[candidates->count++] = t;
                         }
         }
-        if (count == 0)
+}
+
+pid_t harm_choose_worker(struct torture *torture, uint64_t pick, size_t *ret_target) {
+        struct candidates candidates;
+
+        collect_workers(torture, &candidates);
+        if (candidates.count == 0)
                 return 0;
-        if (ret_target)
-                *ret_target = pools[pick % count];
-        return pids[pick % count];
+        *ret_target = candidates.targets[pick % candidates.count];
+        return candidates.pids[pick % candidates.count];
+}
+
+/* 0: none is in a transaction just now. */
+static pid_t choose_busy_worker(struct torture *torture, uint64_t pick, size_t *ret_target) {
+        struct candidates candidates;
+
+        collect_workers(torture, &candidates);
+        for (size_t i = 0; i < candidates.count; i++) {
+                size_t at = (pick + i) % candidates.count;
+
+                if (!worker_in_transaction(&torture->world, candidates.pids[at]))
+                        continue;
+                *ret_target = candidates.targets[at];
+                return candidates.pids[at];
+        }
+        return 0;
 }
 
 static bool is_live_worker(struct torture *torture, pid_t pid) {
@@ -121,6 +148,15 @@ static enum harm_result kill_joiner(struct torture *torture, uint64_t pick) {
         return HARM_DONE;
 }
 
+/* Half of the deaths hit a transaction; where none comes in time, whoever is there. */
+static pid_t choose_victim(struct torture *torture, const struct action *action, size_t *ret_target) {
+        uint64_t until_usec = torture->harms[action->harm].until_usec;
+
+        if (action->picks[2] % 2 == 0 && torture->storm_usec + BUSY_LATEST_USEC < until_usec)
+                return choose_busy_worker(torture, action->picks[0], ret_target);
+        return harm_choose_worker(torture, action->picks[0], ret_target);
+}
+
 enum harm_result harm_kill(struct torture *torture, const struct action *action) {
         int signal_number = action->harm == HARM_SEGV ? SIGSEGV : SIGKILL;
         size_t target = 0;
@@ -128,7 +164,7 @@ enum harm_result harm_kill(struct torture *torture, const struct action *action)
 
         if (action->picks[1] % JOINER_EVERY == 0 && kill_joiner(torture, action->picks[0]) == HARM_DONE)
                 return HARM_DONE;
-        pid = harm_choose_worker(torture, action->picks[0], &target);
+        pid = choose_victim(torture, action, &target);
         if (pid == 0 || !harm_allows(torture, target, 1))
                 return HARM_NOT_YET;
         say_victim(torture, signal_number == SIGSEGV ? "SIGSEGV" : "SIGKILL", pid, target);
