@@ -68,12 +68,24 @@ static void replace_program(const char *name, const char *script) {
         cr_assert_eq(fclose(file), 0);
 }
 
+/* What a finding keeps stands in our directory, but for its runtime directory ("kept: DIRECTORY RUNTIME"). */
+static void remove_kept_runtime(void) {
+        const char *line = strstr(world.output, "\nkept: ");
+        char command[WORLD_PATH_BYTES * 2], runtime[WORLD_PATH_BYTES];
+
+        cr_assert(line && sscanf(line, " kept: %*s %511s", runtime) == 1, "%s", world.output);
+        cr_assert(strstr(runtime, "/baton-run-"), "%s", runtime);
+        (void) snprintf(command, sizeof(command), "rm -r '%s'", runtime);
+        world_shell(&world, command);
+}
+
 static void expect_finding(const char *words) {
         cr_expect_eq(torture("--seed 5 --seconds 20 --directory ."), 1, "%s", world.output);
         cr_expect(says("FINDING") && says(words), "%s", world.output);
         cr_expect(says("torture --seed 5 --seconds 20"), "%s", world.output);
         world_shell(&world,
                     "grep -q FINDING baton-test-*/torture.log && grep -q '^plan' baton-test-*/torture.log");
+        remove_kept_runtime();
 }
 
 Test(torture, believes_the_judge) {
