@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 /* Cuts text that was too long for its field back to a whole UTF-8 character. */
 static void cut_at_character(char *text, size_t bytes) {
         size_t end = bytes - 1, start = end;
@@ -34,6 +36,8 @@ _printf_(3, 0) static void format_bounded(char *text, size_t bytes, const char *
                 text[0] = '\0';
         else if ((size_t) n >= bytes)
                 cut_at_character(text, bytes);
+        /* B1: an argument may be the words of a file, a person or another process. */
+        text_make_harmless(text);
 }
 
 int failure_set(struct failure *failure, int r, enum failure_kind kind, const char *format, ...) {

@@ -3,7 +3,8 @@
  *
  * Functions that can fail for reasons outside Baton return `int r` (0 or negative errno) and fill a
  * `struct failure *ret_failure` on error: kind and one sentence that says what failed, on what, why
- * and what to do. The sentence never holds a payload or a secret (P5). */
+ * and what to do. The sentence never holds a payload or a secret (P5), and is one line of valid UTF-8 without
+ * control characters, whatever its arguments hold: it goes to terminals, into JSON and over D-Bus. */
 #pragma once
 
 #include <stdarg.h>

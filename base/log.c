@@ -21,6 +21,7 @@
 #include <systemd/sd-journal.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #define LINE_BYTES 1024
 #define FIELD_BYTES 512
@@ -70,8 +71,9 @@ _printf_(2, 3) static void field_add(struct field_list *list, const char *format
         assert(list->count < FIELD_COUNT_MAX);
 
         va_start(arguments, format);
-        (void) vsnprintf(list->texts[list->count++], FIELD_BYTES, format, arguments);
+        (void) vsnprintf(list->texts[list->count], FIELD_BYTES, format, arguments);
         va_end(arguments);
+        text_make_harmless(list->texts[list->count++]);
 }
 
 static void fields_collect(const struct log_fields *fields, struct field_list *list) {
@@ -173,9 +175,7 @@ static void line_to_stderr(const char *sentence, const struct field_list *list) 
         if (!first)
                 line_add(&line, "]");
 
-        for (size_t i = 0; i < line.used; i++) /* one event, one line, whatever a name holds */
-                if ((uint8_t) line.text[i] < 0x20 || line.text[i] == 0x7f)
-                        line.text[i] = ' ';
+        text_make_harmless(line.text); /* also where a field was cut inside a character */
         line.text[line.used++] = '\n';
         /* In one call, so that lines of several processes do not mix. */
         (void) !write(STDERR_FILENO, line.text, line.used);
@@ -194,6 +194,7 @@ void log_line(int priority, const struct log_fields *fields, const char *format,
         va_start(arguments, format);
         (void) vsnprintf(sentence, sizeof sentence, format, arguments);
         va_end(arguments);
+        text_make_harmless(sentence); /* B1: one event, one line, whatever a name holds */
         if (fields)
                 fields_collect(fields, &list);
         if (to_journald)

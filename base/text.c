@@ -71,10 +71,13 @@ static bool is_plain_word(const uint8_t *p) {
 }
 
 bool text_is_utf8(const void *data, size_t bytes) {
-        const uint8_t *p = data, *end = p + bytes;
+        const uint8_t *p = data, *end;
 
-        assert(data || bytes == 0);
+        if (bytes == 0)
+                return true;
+        assert(data);
 
+        end = p + bytes;
         while (p < end) {
                 size_t length;
 
@@ -88,6 +91,26 @@ bool text_is_utf8(const void *data, size_t bytes) {
                 p += length;
         }
         return true;
+}
+
+void text_make_harmless(char *text) {
+        size_t bytes, length;
+
+        assert(text);
+
+        bytes = strlen(text);
+        for (size_t i = 0; i < bytes; i += length) {
+                uint8_t *p = (uint8_t *) text + i;
+
+                length = utf8_character(p, bytes - i);
+                if (length == 2 && p[0] == 0xc2 && p[1] < 0xa0) /* U+0080 … U+009F are controls too */
+                        memset(p, '?', length);
+                else if (*p >= '\t' && *p <= '\r')
+                        *p = ' ';
+                else if (length == 0 || *p < 0x20 || *p == 0x7f)
+                        *p = '?';
+                length = MAX_OF(length, (size_t) 1);
+        }
 }
 
 /* Digits at the front of *text; moves it behind them. */

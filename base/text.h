@@ -17,6 +17,10 @@ bool text_is_terminated(const char *field, size_t field_bytes);
 /* Valid UTF-8 without NUL, over exactly `bytes`. */
 bool text_is_utf8(const void *data, size_t bytes);
 
+/* In place, as long as before: one line of valid UTF-8 that no terminal obeys. Line breaks and tabs become
+ * spaces; other control characters, and every byte that is no part of a character, become '?'. */
+void text_make_harmless(char *text);
+
 /* Whole decimal number, no sign, no space, nothing after it. 0, -EINVAL, -ERANGE. */
 int text_parse_u64(const char *text, uint64_t *ret_value);
 

@@ -61,23 +61,13 @@ const char *format_span(uint64_t span_usec, char *buffer) {
 
 void format_foreign(const char *field, size_t field_bytes, char *ret_text, size_t text_bytes) {
         size_t length = strnlen(field, field_bytes);
-        bool is_utf8;
 
         assert(text_bytes > 0);
 
         length = MIN_OF(length, text_bytes - 1);
-        is_utf8 = text_is_utf8(field, length);
-        for (size_t i = 0; i < length; i++) {
-                unsigned char byte = (unsigned char) field[i];
-                /* U+0080 … U+009F are controls too: their second byte, after 0xc2. */
-                bool is_c1 = i > 0 && (unsigned char) field[i - 1] == 0xc2 && byte < 0xa0;
-
-                ret_text[i] = byte < 0x20 || byte == 0x7f || is_c1 || (!is_utf8 && byte >= 0x80) ? '?'
-                                                                                                 : field[i];
-                if (is_c1)
-                        ret_text[i - 1] = '?';
-        }
+        memmove(ret_text, field, length); /* a field may be made harmless where it stands */
         ret_text[length] = '\0';
+        text_make_harmless(ret_text);
 }
 
 size_t format_width(const char *text) {

@@ -24,6 +24,16 @@ Test(failure, carries_class_and_sentence) {
         cr_assert_str_eq(failure.text, "again: session orders: journal x is damaged at 7");
 }
 
+/* B1: the words of others in a sentence, which goes to terminals, into JSON and over D-Bus. */
+Test(failure, is_fit_to_be_shown_whatever_it_quotes) {
+        struct failure failure = { 0 };
+
+        (void) failure_set(&failure, -EINVAL, FAILURE_STOP, "line \"%s\"", "a\xff\x1b[2J\nb\xc2\x9b");
+        cr_assert_str_eq(failure.text, "line \"a??[2J b??\"");
+        failure_prefix(&failure, "%.1s", "\xe2\x82\xac");
+        cr_assert_str_eq(failure.text, "?: line \"a??[2J b??\"", "a precision may cut a character");
+}
+
 Test(failure, is_optional) {
         cr_assert_eq(failure_set(NULL, -EIO, FAILURE_SYNC, "nobody reads this"), -EIO);
         failure_prefix(NULL, "nor this");

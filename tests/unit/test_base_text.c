@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/macro.h"
@@ -77,6 +78,36 @@ Test(text, utf8_sees_each_byte_of_a_word) {
                         cr_assert_eq(text_is_utf8(text, sizeof text), byte > 0 && byte < 0x80,
                                      "byte %u at %zu", byte, at);
                 }
+}
+
+/* B1: what a terminal would obey, JSON refuse or D-Bus hang up on. */
+Test(text, harmless) {
+        static const struct {
+                const char *given, *expected;
+        } cases[] = {
+                { "", "" },
+                { "a plain one", "a plain one" },
+                { "gr\xc3\xbc\xc3\x9f\xe2\x82\xac\xf0\x9f\x98\x80",
+                  "gr\xc3\xbc\xc3\x9f\xe2\x82\xac\xf0\x9f\x98\x80" },
+                { "two\nlines\tand\rmore", "two lines and more" },
+                { "\x1b[2J\x7f\x01", "?[2J??" },
+                { "\xc2\x9b"
+                  "2J\xc2\xa0",
+                  "??2J\xc2\xa0" }, /* CSI in one character; U+00A0 is none */
+                { "\xff"
+                  "a\xc3",
+                  "?a?" },
+                { "\xe2\x82", "??" },
+                { "\xed\xa0\x80", "???" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                char text[64];
+
+                (void) snprintf(text, sizeof text, "%s", cases[i].given);
+                text_make_harmless(text);
+                cr_assert_str_eq(text, cases[i].expected, "case %zu", i);
+        }
 }
 
 Test(text, numbers) {

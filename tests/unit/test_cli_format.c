@@ -41,7 +41,7 @@ Test(cli_format, a_foreign_text_cannot_steer_the_terminal_c3) {
         static const char open_end[4] = { 'a', 'b', 'c', 'd' };
 
         cr_assert_str_eq(foreign("orders", 7), "orders");
-        cr_assert_str_eq(foreign("\033[2Jx\n\177", 8), "?[2Jx??");
+        cr_assert_str_eq(foreign("\033[2Jx\n\177", 8), "?[2Jx ?");
         cr_assert_str_eq(foreign("\xc2\x9b"
                                  "2J",
                                  5),
