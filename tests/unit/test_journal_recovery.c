@@ -243,6 +243,41 @@ Test(journal_recovery, a_collection_leaves_a_torn_tail_to_who_tells_of_it_J5) {
 
 /* ---- damage ---------------------------------------------------------------------------------- */
 
+/* Found by tests/fuzz: with the torn tail cut, the damage before it is the last record, and the next reader took
+ * it for a torn tail. Damage then vanished file by file, and the position went back. */
+Test(journal_recovery, a_torn_tail_behind_damage_stays_J5) {
+        size_t count;
+        uint8_t *bytes = small_journal(true, &count);
+        struct stat st;
+
+        bytes[RECORD_AT(5) + 44] ^= 0x20;
+        memset(bytes + RECORD_AT(6) + 100, 0, JOURNAL_RECORD_BYTES - 100);
+        fixture_write(NAME, bytes, count);
+        for (unsigned readers = 0; readers < 3; readers++) {
+                cr_expect_eq(fixture_best("a"), -EBADMSG, "reader %u", readers);
+                cr_assert_eq(stat(fixture_path(NAME), &st), 0);
+                cr_expect_eq(st.st_size, (off_t) count, "reader %u cut it", readers);
+        }
+        free(bytes);
+}
+
+Test(journal_recovery, a_torn_tail_of_another_instance_stays_J5) {
+        size_t count;
+        uint8_t *bytes = small_journal(true, &count);
+        uint32_t crc;
+        struct stat st;
+
+        bytes[16] ^= 1; /* instance */
+        crc = htole32(crc32c(0, bytes, JOURNAL_HEADER_BYTES - 4));
+        memcpy(bytes + JOURNAL_HEADER_BYTES - 4, &crc, sizeof crc);
+        memset(bytes + RECORD_AT(6) + 100, 0, JOURNAL_RECORD_BYTES - 100);
+        fixture_write(NAME, bytes, count);
+        cr_expect_eq(fixture_best("a"), -EBADMSG);
+        cr_assert_eq(stat(fixture_path(NAME), &st), 0);
+        cr_expect_eq(st.st_size, (off_t) count, "it was cut");
+        free(bytes);
+}
+
 Test(journal_recovery, damage_stops_the_sessions_of_its_file_and_no_others_J2) {
         struct journal *other = fixture_open_as(1, 2, true, 0);
         struct journal_table *table;

@@ -219,6 +219,13 @@ static int read_new(struct journal_file *file, const struct journal_look *look,
         return 0;
 }
 
+/* J5: what stands before the tail must be whole and ours. Damage whose torn tail was cut would be the last thing
+ * in the file, and the next reader would take it for a torn tail, too. */
+static bool may_cut_tail(const struct journal_file *file, const struct journal_look *look) {
+        return !look->leave_tails && file->is_dead && file->verdict == JOURNAL_GO_ON &&
+               file->damage_offset == 0;
+}
+
 /* Cuts the torn tail of a dead writer's file (J5). Where the lock is busy another reader is about to
  * do the same; where the file cannot be written it stays: the table skips it in any case.
  *   K9   die before the cut    the next reader finds the same tail.
@@ -270,7 +277,7 @@ static int look_into(struct journal_file *file, const struct journal_look *look,
         r = journal_scan_begin(look->scan, fd, !file->is_dead);
         if (r >= 0)
                 r = read_new(file, look, &end);
-        if (r >= 0 && file->is_dead && end == JOURNAL_TORN_TAIL && !look->leave_tails)
+        if (r >= 0 && end == JOURNAL_TORN_TAIL && may_cut_tail(file, look))
                 r = cut_tail(file, look, fd, is_writable);
         if (r < 0) {
                 file_reset(file); /* half a look is none: a record noted twice would prove itself (J8) */
