@@ -132,6 +132,10 @@ bool process_has_ended(int pid_fd) {
         return n == 1 && (poller.revents & POLLIN);
 }
 
+bool process_has_thread(pid_t pid, pid_t thread_id) {
+        return pid > 0 && thread_id > 0 && (tgkill(pid, thread_id, 0) == 0 || errno != ESRCH);
+}
+
 int process_signal(int pid_fd, int signal_number) {
         assert(pid_fd >= 0);
 

@@ -23,6 +23,9 @@ bool process_has_ended(int pid_fd);
  * 0 and *ret_state; -ESRCH; other -errno. */
 int process_state(pid_t pid, char *ret_state);
 
+/* True unless the kernel says that no thread of this process has the number. */
+bool process_has_thread(pid_t pid, pid_t thread_id);
+
 /* pidfd_send_signal(). 0, -ESRCH, -EPERM. */
 int process_signal(int pid_fd, int signal_number);
 

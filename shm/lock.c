@@ -118,6 +118,15 @@ int lock_take_until(pthread_mutex_t *mutex, enum lock_rank rank, uint64_t deadli
         return lock_note_result(r, rank);
 }
 
+uint32_t lock_holder(const pthread_mutex_t *mutex) {
+        uint32_t word;
+
+        assert(mutex);
+
+        word = atomic_load_explicit(lock_word(mutex), memory_order_acquire);
+        return (word & FUTEX_OWNER_DIED) != 0 ? 0 : word & FUTEX_TID_MASK;
+}
+
 _Bool lock_holder_is_lost(const pthread_mutex_t *mutex) {
         uint32_t word;
 

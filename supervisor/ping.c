@@ -106,10 +106,16 @@ static void ping_process(struct process *process, uint64_t now_usec) {
 }
 
 /* ---- shared locks ----------------------------------------------------------------------------------- */
-static void check_holder(struct manager *manager, const char *lock_name, const _Atomic uint64_t *holder_ref,
-                         const _Atomic uint64_t *since_usec, uint64_t now_usec) {
-        uint64_t holder = atomic_load_explicit(holder_ref, memory_order_acquire);
-        uint64_t since = atomic_load_explicit(since_usec, memory_order_relaxed);
+struct shared_lock {
+        const char *name;
+        const pthread_mutex_t *mutex;
+        const _Atomic uint64_t *holder_ref, *since_usec; /* words of its holder (S3): input */
+};
+
+/* The record beside a lock may name anybody; only who really has it is killed for it. */
+static void check_holder(struct manager *manager, const struct shared_lock *lock, uint64_t now_usec) {
+        uint64_t holder = atomic_load_explicit(lock->holder_ref, memory_order_acquire);
+        uint64_t since = atomic_load_explicit(lock->since_usec, memory_order_relaxed);
         struct process *process;
         char span[32], reason[128];
 
@@ -117,26 +123,39 @@ static void check_holder(struct manager *manager, const char *lock_name, const _
             now_usec - since <= manager->config->stall_timeout_usec)
                 return;
         /* Read again: it may have changed hands between the two loads. */
-        if (holder != atomic_load_explicit(holder_ref, memory_order_acquire) ||
-            since != atomic_load_explicit(since_usec, memory_order_relaxed))
+        if (holder != atomic_load_explicit(lock->holder_ref, memory_order_acquire) ||
+            since != atomic_load_explicit(lock->since_usec, memory_order_relaxed))
                 return;
         process = watch_find_ref(manager, holder);
-        if (!process)
-                return; /* dead: the kernel has said so in the lock, or lock_is_lost() finds it */
+        if (!process || !process_has_thread(process->pid, (pid_t) lock_holder(lock->mutex)))
+                return; /* dead: the kernel has said so in the lock, or check_lost() finds it */
         if (waits_for_disk(process, since, now_usec))
                 return;
         clock_format_span(now_usec - since, span, sizeof span);
-        (void) snprintf(reason, sizeof reason, "has held %s for %s", lock_name, span);
+        (void) snprintf(reason, sizeof reason, "has held %s for %s", lock->name, span);
         watch_kill(process, reason);
 }
 
-/* S11: held by a thread that no longer exists and never said so. Twice in a row, a stall-timeout apart,
- * because a thread that just ended is between the two for a moment. */
-static void check_lost(struct manager *manager, const char *lock_name, const pthread_mutex_t *mutex,
-                       uint64_t *lost_usec, uint64_t now_usec) {
+/* A thread of none of our workers: one that is gone, or the word was overwritten (P1). Nobody will let go. */
+static bool is_lost(const struct manager *manager, const pthread_mutex_t *mutex) {
+        pid_t thread_id = (pid_t) lock_holder(mutex);
+
+        if (thread_id == 0 || lock_holder_is_lost(mutex))
+                return thread_id != 0;
+        for (size_t i = 0; i < PROCESS_COUNT_MAX; i++)
+                if (manager->processes[i].pid > 0 && process_has_thread(manager->processes[i].pid, thread_id))
+                        return false;
+        return true;
+}
+
+/* S11: held by a thread that no longer exists and never said so, or that is no worker's. Twice in a row, a
+ * stall-timeout apart, because a thread that just ended is between the two for a moment, and so is a worker
+ * that a supervisor before us started and that has not entered yet. */
+static void check_lost(struct manager *manager, const struct shared_lock *lock, uint64_t *lost_usec,
+                       uint64_t now_usec) {
         char reason[128];
 
-        if (!lock_holder_is_lost(mutex)) {
+        if (!is_lost(manager, lock->mutex)) {
                 *lost_usec = 0;
                 return;
         }
@@ -145,7 +164,7 @@ static void check_lost(struct manager *manager, const char *lock_name, const pth
         if (now_usec - *lost_usec < manager->config->stall_timeout_usec)
                 return;
         *lost_usec = 0;
-        (void) snprintf(reason, sizeof reason, "%s is held by nobody alive", lock_name);
+        (void) snprintf(reason, sizeof reason, "%s is held by no worker that lives", lock->name);
         renew_segment(manager, reason);
 }
 
@@ -154,12 +173,17 @@ static void check_locks(struct manager *manager, uint32_t pool_index, uint64_t n
         struct pool *pool = &manager->pools[pool_index];
         char turn_name[96], mutex_name[96];
 
+        const struct shared_lock turn = { turn_name, &shared->turn, &shared->turn_holder_ref,
+                                          &shared->turn_since_usec };
+        const struct shared_lock mutex = { mutex_name, &shared->mutex, &shared->mutex_holder_ref,
+                                           &shared->mutex_since_usec };
+
         (void) snprintf(turn_name, sizeof turn_name, "the turn at destination %s", pool->name);
         (void) snprintf(mutex_name, sizeof mutex_name, "the membership lock of destination %s", pool->name);
-        check_holder(manager, turn_name, &shared->turn_holder_ref, &shared->turn_since_usec, now_usec);
-        check_holder(manager, mutex_name, &shared->mutex_holder_ref, &shared->mutex_since_usec, now_usec);
-        check_lost(manager, turn_name, &shared->turn, &pool->turn_lost_usec, now_usec);
-        check_lost(manager, mutex_name, &shared->mutex, &pool->mutex_lost_usec, now_usec);
+        check_holder(manager, &turn, now_usec);
+        check_holder(manager, &mutex, now_usec);
+        check_lost(manager, &turn, &pool->turn_lost_usec, now_usec);
+        check_lost(manager, &mutex, &pool->mutex_lost_usec, now_usec);
 }
 
 /* ---- the beat --------------------------------------------------------------------------------------- */

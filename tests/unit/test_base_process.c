@@ -40,6 +40,13 @@ static pid_t start_child(void) {
         return pid;
 }
 
+Test(process, a_thread_is_of_one_process) {
+        cr_assert(process_has_thread(getpid(), gettid()));
+        cr_assert_not(process_has_thread(getpid(), getppid()));
+        cr_assert_not(process_has_thread(getpid(), 0));
+        cr_assert_not(process_has_thread(0, gettid()));
+}
+
 Test(process, start_time_is_the_same_each_time_and_survives_a_hostile_name) {
         pid_t pid = start_child();
         uint64_t own = 0, again = 0, child = 0;

@@ -235,3 +235,40 @@ Test(supervisor_ping, S11_a_lock_held_by_nobody_alive_condemns_the_segment) {
         cr_assert_eq(manager->segment->header->epoch_base, 2ULL << 32);
         supervisor_stop(manager);
 }
+
+/* The word of a lock names a process that lives and is no worker, as an overwritten one may: nobody will ever let
+ * go of it, and every worker would wait, be killed for not answering, and be replaced by one that waits. */
+Test(supervisor_ping, S11_a_lock_that_no_worker_holds_condemns_the_segment) {
+        struct manager *manager;
+
+        config_simple("stall-timeout = 200ms\n", 1, 2);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        atomic_store(lock_word(&manager->segment->pools[0].turn), (uint32_t) getppid());
+        until(manager, manager->state == MANAGER_WAITING);
+        until(manager, is_balanced(manager, 2, 1));
+        cr_assert_eq(manager->segment->header->epoch_base, 2ULL << 32);
+        supervisor_stop(manager);
+}
+
+/* What stands beside a lock is a worker's word: it may name another. */
+Test(supervisor_ping, P1_who_is_only_said_to_sit_on_the_turn_is_not_killed) {
+        struct layout_pool *pool;
+        struct manager *manager;
+        uint64_t ref;
+
+        config_simple("stall-timeout = 200ms\n", 1, 2);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        pool = &manager->segment->pools[0];
+        ref = atomic_load(&manager->segment->slots[0].owner_ref);
+        atomic_store(&pool->turn_since_usec, 1);
+        atomic_store(&pool->turn_holder_ref, ref);
+        ping_tick(manager, clock_usec());
+        cr_assert_eq(watch_find_ref(manager, ref)->kill_usec, 0, "nobody holds it");
+        atomic_store(lock_word(&pool->turn), (uint32_t) getpid());
+        ping_tick(manager, clock_usec());
+        cr_assert_eq(watch_find_ref(manager, ref)->kill_usec, 0, "another holds it");
+        atomic_store(lock_word(&pool->turn), 0);
+        supervisor_stop(manager);
+}
