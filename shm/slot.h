@@ -73,4 +73,7 @@ int slot_reconfigure(struct segment *segment, uint32_t slot_index, const struct 
 /* Withdraws the session: wanted = 0; the owner releases; slot_retire() makes it FREE once it is an
  * orphan (-EBUSY before; -EUCLEAN: quarantined, its index is abandoned). */
 void slot_unwant(struct segment *segment, uint32_t slot_index);
+/* A slot in use that says FREE: nobody's rules lead there, so its word was overwritten. Back to the state
+ * that follows from its owner (H1). 0; -EBUSY: it does not say so; -EUCLEAN: quarantined. */
+int slot_restore(struct segment *segment, uint32_t slot_index);
 int slot_retire(struct segment *segment, uint32_t slot_index);

@@ -67,7 +67,6 @@ static void session_forget(struct segment *segment, uint32_t slot_index) {
         struct layout_slot *slot = segment->slots + slot_index;
 
         assert(segment->writable);
-        assert(atomic_load(&slot->state) == SLOT_FREE);
 
         atomic_store(&status->durable_check, 0);
         atomic_store(&status->durable_position, 0);
@@ -148,6 +147,24 @@ void slot_unwant(struct segment *segment, uint32_t slot_index) {
         slot = segment->slots + slot_index;
         atomic_store_explicit(&slot->wanted, 0, memory_order_release);
         slot_hint(segment, slot_index, atomic_load_explicit(&slot->owner_ref, memory_order_acquire));
+}
+
+int slot_restore(struct segment *segment, uint32_t slot_index) {
+        struct layout_slot *slot;
+        uint32_t state = SLOT_FREE, next;
+
+        assert(segment && segment->writable);
+        assert(slot_index < segment->slot_count);
+
+        slot = segment->slots + slot_index;
+        if (atomic_load_explicit(&slot->quarantined, memory_order_acquire) != 0)
+                return -EUCLEAN;
+        /* An owner that changes in this moment is settled by whoever locks the slot next (H1). */
+        next = atomic_load_explicit(&slot->owner_ref, memory_order_acquire) == 0 ? SLOT_ORPHAN : SLOT_OWNED;
+        return atomic_compare_exchange_strong_explicit(&slot->state, &state, next, memory_order_acq_rel,
+                                                       memory_order_relaxed)
+                       ? 0
+                       : -EBUSY;
 }
 
 int slot_retire(struct segment *segment, uint32_t slot_index) {

@@ -82,6 +82,12 @@ static int known_compare(const void *a, const void *b) {
         return order != 0 ? order : (x->slot > y->slot) - (x->slot < y->slot);
 }
 
+/* With an owner it is none, whatever its state says (H1): it was overwritten, and sessions.c puts it back. */
+static bool says_free(const struct layout_slot *slot) {
+        return atomic_load_explicit(&slot->state, memory_order_acquire) == SLOT_FREE &&
+               atomic_load_explicit(&slot->owner_ref, memory_order_acquire) == 0;
+}
+
 static bool known_read(const struct segment *segment, uint32_t index, struct known_slot *ret_known) {
         const struct layout_slot *slot = &segment->slots[index];
         const struct layout_config *config = &segment->configs[index];
@@ -89,7 +95,7 @@ static bool known_read(const struct segment *segment, uint32_t index, struct kno
         bool wanted = atomic_load_explicit(&slot->wanted, memory_order_relaxed) != 0;
         bool quarantined = atomic_load_explicit(&slot->quarantined, memory_order_relaxed) != 0;
 
-        if (state == SLOT_FREE || state >= SLOT_STATE_COUNT || (quarantined && !wanted))
+        if (says_free(slot) || state >= SLOT_STATE_COUNT || (quarantined && !wanted))
                 return false;
         /* Like a pool's name, a slot's source never changes while it is in use. */
         memcpy(ret_known->source, config->source, sizeof ret_known->source);
@@ -104,8 +110,7 @@ static bool known_read(const struct segment *segment, uint32_t index, struct kno
 static bool slot_is_free(const struct segment *segment, uint32_t index) {
         const struct layout_slot *slot = &segment->slots[index];
 
-        return atomic_load_explicit(&slot->state, memory_order_acquire) == SLOT_FREE &&
-               atomic_load_explicit(&slot->quarantined, memory_order_relaxed) == 0;
+        return says_free(slot) && atomic_load_explicit(&slot->quarantined, memory_order_relaxed) == 0;
 }
 
 /* The best slot for (source, pool): the first of its group in the order of known_compare(). */

@@ -42,7 +42,7 @@ static void slot_load(struct manager *manager, uint32_t index) {
 
         *record = (struct slot_record){ .session = LAYOUT_NONE, .pool_index = LAYOUT_NONE };
         r = slot_read(manager->segment, index, &view);
-        if (r >= 0 && view.state == SLOT_FREE)
+        if (r >= 0 && view.state == SLOT_FREE && view.owner_ref == 0)
                 return;
         record->used = true;
         manager->slot_high = index + 1;

@@ -196,15 +196,30 @@ static void count_phase(struct scan *scan, const struct slot_record *record, boo
 }
 
 /* ---- slots ------------------------------------------------------------------------------------------ */
-/* Withdrawn: put away once it is nobody's. A quarantined one is abandoned for good (S4). */
-static void retire(struct scan *scan, uint32_t slot_index) {
+/* Ours, and yet it says that it is free, which only we make it (S5): a worker wrote over it (P1). */
+static void restore(struct scan *scan, uint32_t slot_index) {
+        struct manager *manager = scan->manager;
+        char name[LAYOUT_NAME_BYTES * 2];
+
+        if (slot_restore(manager->segment, slot_index) < 0)
+                return;
+        log_line(LOG_ERR, NULL,
+                 "session %s (slot %u): the segment said that there is no such session; it is put back",
+                 sessions_name(manager, slot_index, name, sizeof name), slot_index);
+        manager->pools[manager->slots[slot_index].pool_index].assign_needed = true;
+        manager->pending = true;
+}
+
+/* Withdrawn: put away once it is nobody's. A quarantined one is abandoned for good (S4); one that says that it is
+ * free already needs nothing. */
+static void retire(struct scan *scan, uint32_t slot_index, enum slot_state state) {
         struct manager *manager = scan->manager;
         struct slot_record *record = &manager->slots[slot_index];
         char name[LAYOUT_NAME_BYTES * 2];
         int r;
 
         (void) sessions_name(manager, slot_index, name, sizeof name);
-        r = slot_retire(manager->segment, slot_index);
+        r = state == SLOT_FREE ? 0 : slot_retire(manager->segment, slot_index);
         if (r == -EBUSY) {
                 manager->pending = true;
                 return;
@@ -240,9 +255,11 @@ static void scan_slot(struct scan *scan, uint32_t slot_index) {
                 count_owner(scan, record, &view);
         }
         if (record->session == LAYOUT_NONE) {
-                retire(scan, slot_index);
+                retire(scan, slot_index, view.state);
                 return;
         }
+        if (view.state == SLOT_FREE && !view.quarantined)
+                restore(scan, slot_index);
         if (!view.quarantined) {
                 check_stranded(scan, record, &view);
                 scan_status(scan, slot_index);

@@ -221,6 +221,10 @@ Test(shm_slot, s5_configure_unwant_retire) {
         cr_assert_eq(slot_retire(segment, 0), 0);
         cr_assert_eq(slot_view_of(segment, 0).state, SLOT_FREE);
         cr_assert_eq(slot_retire(segment, 0), -EBUSY, "free already");
+        cr_assert_eq(slot_restore(segment, 0), 0);
+        cr_assert_eq(slot_view_of(segment, 0).state, SLOT_ORPHAN);
+        cr_assert_eq(slot_restore(segment, 0), -EBUSY, "it does not say that it is free");
+        atomic_store(&segment->slots[0].state, SLOT_FREE);
 
         cr_assert_eq(slot_configure(segment, 0, 0, &config), 0);
         cr_assert_eq(session_config_read(segment, 0, &read_back), 0);

@@ -234,6 +234,51 @@ Test(supervisor_assign, adopt_counts_and_an_unknown_session_names_the_nearest) {
         supervisor_stop(manager);
 }
 
+/* Found by tests/fuzz: a slot that says FREE was looked at by nobody any more, neither by a takeover nor by the
+ * supervisor, and `status` did not show it: the session stood still without a word. */
+Test(supervisor_assign, P1_a_slot_that_a_worker_calls_free_is_put_back) {
+        struct manager *manager;
+        uint32_t slot;
+
+        config_simple("", 1, 3);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 3, 1));
+        log_listen();
+        slot = slot_called(manager, "s2");
+        atomic_store(&manager->segment->slots[slot].owner_ref, 0);
+        atomic_store(&manager->segment->slots[slot].state, SLOT_FREE);
+        until(manager, is_balanced(manager, 3, 1));
+        cr_assert_eq(slot_called(manager, "s2"), slot);
+        cr_assert_eq(log_said("session s2 (slot"), 1, "once, that it was put back");
+
+        /* Withdrawn, it needs nothing more. */
+        config_simple("", 1, 2);
+        cr_assert_eq(reload(manager, NULL), 0);
+        atomic_store(&manager->segment->slots[slot].owner_ref, 0);
+        atomic_store(&manager->segment->slots[slot].state, SLOT_FREE);
+        until(manager, !manager->slots[slot].used);
+        supervisor_stop(manager);
+}
+
+/* The next supervisor meets it before anyone has put it back: no second slot for a session that has an owner. */
+Test(supervisor_assign, P1_a_slot_with_an_owner_is_not_free) {
+        struct manager *manager;
+        struct plan plan = { 0 };
+        struct failure failure = { 0 };
+        uint32_t slot;
+
+        config_simple("", 1, 3);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 3, 1));
+        slot = slot_called(manager, "s2");
+        atomic_store(&manager->segment->slots[slot].state, SLOT_FREE);
+        cr_assert_eq(plan_make(manager->segment, manager->config, &plan, &failure), 0, "%s", failure.text);
+        cr_assert_eq(plan.slot_of_session[2], slot);
+        plan_done(&plan);
+        until(manager, is_balanced(manager, 3, 1));
+        supervisor_stop(manager);
+}
+
 Test(supervisor_assign, P1_a_record_out_of_bounds_is_told_once_and_left_alone) {
         struct manager *manager;
         struct process *member;
