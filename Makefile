@@ -63,11 +63,13 @@ OBJECTS_crash := $(call objects,prove/crash)
 OBJECTS_torture := $(call objects,prove/torture)
 OBJECTS_prove := $(call objects,prove)
 OBJECTS_benchlib := $(call objects,tests/bench/lib)
+OBJECTS_fuzzlib := $(call objects,tests/fuzz/lib)
 OBJECTS_powerhost := $(call objects,tests/powercut/host)
 OBJECTS_powerguest := $(call objects,tests/powercut/guest)
 
 PRODUCT_LIBRARIES := cli supervisor worker destination source journal shm base
 LIBRARIES := $(PRODUCT_LIBRARIES) checker world tracer crash torture power prove benchlib powerhost powerguest
+LIBRARIES += fuzzlib
 archives = $(foreach library,$(1),$(BUILD)/lib/lib$(library).a)
 
 # The list changes when a file comes or goes, so that no archive keeps the object of a removed file.
@@ -110,7 +112,7 @@ $(SUPERVISOR_OBJECTS): $(BUILD)/prefix
 DATABASE_LDLIBS := -lsqlite3 -ljansson -lxxhash
 ALL_LDLIBS := $(DATABASE_LDLIBS) -lurcu-memb -lurcu-common -lseccomp -linih -lsystemd
 
-# $(1) path below BUILD, $(2) source with main(), $(3) libraries, $(4) what the linker needs besides
+# $(1) path below BUILD, $(2) sources, main() among them, $(3) libraries, $(4) what the linker needs besides
 define program_rule
 $(BUILD)/$(1): $(2:%.c=$(BUILD)/obj/%.o) $(call archives,$(3)) $(COUNTERS)
 	@mkdir -p $$(@D)
@@ -150,10 +152,18 @@ $(UNIT_TESTS) $(INTEGRATION_TESTS): $(ARENA) | $(PLANTED)
 POWERCUT := $(call program,powercut/powercut,tests/powercut/host/main.c,powerhost base) \
 	$(call program,powercut/guest,tests/powercut/guest/main.c,powerguest world shm base,-lsqlite3)
 
+# Fuzz targets: a replay of inputs with any compiler, and with FUZZ=1 (clang) libFuzzer in its place.
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_MAIN := $(if $(FUZZ),,tests/fuzz/lib/main.c)
+FUZZ_LDLIBS := $(if $(FUZZ),-fsanitize=fuzzer) $(ALL_LDLIBS)
+FUZZERS := $(foreach target,$(FUZZ_TARGETS),$(call program,tests/fuzz/fuzz_$(target),tests/fuzz/fuzz_$(target).c $(FUZZ_MAIN),fuzzlib $(PRODUCT_LIBRARIES),$(FUZZ_LDLIBS)))
+
 # ---- What a person asks for ------------------------------------------------------------------------
 .PHONY: all tests check unit integration crash errors crash-points power torture mutants demo install lint format bench clean help
 all: $(PROGRAMS) $(CHECKER) $(PROVE) $(FAULTS)
 tests: all $(UNIT_TESTS) $(INTEGRATION_TESTS)
+
+tests: $(FUZZERS)
 
 UNIT_SCRIPTS := $(wildcard tests/unit/test_*.sh)
 INTEGRATION_SCRIPTS := $(wildcard tests/integration/test_*.sh)
@@ -162,7 +172,7 @@ run_tests = BATON_BIN=$(abspath $(BUILD)/bin) tests/run.sh
 check:
 	$(Q)packaging/install-deps.sh test
 	$(Q)$(MAKE) tests
-	$(Q)$(run_tests) $(UNIT_TESTS) $(UNIT_SCRIPTS) $(INTEGRATION_TESTS) $(INTEGRATION_SCRIPTS)
+	$(Q)$(run_tests) $(UNIT_TESTS) $(UNIT_SCRIPTS) $(FUZZERS) $(INTEGRATION_TESTS) $(INTEGRATION_SCRIPTS)
 
 unit: all $(UNIT_TESTS)
 	$(Q)$(run_tests) $(UNIT_TESTS) $(UNIT_SCRIPTS)
@@ -205,6 +215,14 @@ mutants:
 # Everything at once, at random, for SECONDS; SEED repeats a schedule. DIRECTORY: whose disk is meant.
 torture: all
 	$(Q)$(BUILD)/bin/baton-prove torture $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DIRECTORY),--directory $(DIRECTORY))
+
+# libFuzzer (tests/fuzz/README.md). TARGET=journal: that one alone; INPUT=file: replays it; SECONDS for each.
+.PHONY: fuzz fuzzers
+fuzzers: $(FUZZERS)
+fuzz:
+	$(Q)packaging/install-deps.sh fuzz
+	$(Q)$(MAKE) FUZZ=1 CC=clang SANITIZE=fuzzer-no-link$(comma)address$(comma)undefined BUILD=$(BUILD)-fuzz fuzzers
+	$(Q)TARGET=$(TARGET) SECONDS_EACH=$(SECONDS) INPUT=$(INPUT) MINIMIZE=$(MINIMIZE) tests/fuzz/run.sh $(BUILD)-fuzz $(FUZZ_TARGETS)
 
 demo:
 	$(Q)packaging/install-deps.sh build
@@ -257,6 +275,7 @@ help:
 	@echo 'make torture      everything at once, at random: SEED=n SECONDS=s (60) DIRECTORY=dir (its disk)'
 	@echo 'make mutants      plants faults in a copy of the tree, one after another: each must be noticed; MUTANT=name (not in check)'
 	@echo 'make powercut     pulls the plug of a virtual machine; CUTS=20 SEED=n (2 to 7 minutes; installs qemu)'
+	@echo 'make fuzz         libFuzzer on every parser of foreign bytes; TARGET=name, SECONDS=60 each, INPUT=file: a replay'
 	@echo 'make lint         format, static analysis, include direction, sizes, numbered rules'
 	@echo 'make format       formats every C file as lint demands'
 	@echo 'make bench        measures; prints each figure with its floor; BENCH=takeover|movement|latency|footprint: one part'
