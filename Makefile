@@ -159,7 +159,7 @@ FUZZ_LDLIBS := $(if $(FUZZ),-fsanitize=fuzzer) $(ALL_LDLIBS)
 FUZZERS := $(foreach target,$(FUZZ_TARGETS),$(call program,tests/fuzz/fuzz_$(target),tests/fuzz/fuzz_$(target).c $(FUZZ_MAIN),fuzzlib $(PRODUCT_LIBRARIES),$(FUZZ_LDLIBS)))
 
 # ---- What a person asks for ------------------------------------------------------------------------
-.PHONY: all tests check unit integration crash errors crash-points power torture mutants demo install lint format bench clean help
+.PHONY: model all tests check unit integration crash errors crash-points power torture mutants demo install lint format bench clean help
 all: $(PROGRAMS) $(CHECKER) $(PROVE) $(FAULTS)
 tests: all $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
@@ -230,6 +230,11 @@ demo:
 	$(Q)$(BUILD)/bin/baton demo
 
 # CUTS=20 SEED=n; IMAGE=DIR repeats a boot that failed; LIE=1: with a drive that lies, which must fail.
+# The protocol of ownership, fence and segment change, searched whole; planted faults must be found.
+model:
+	$(Q)packaging/install-deps.sh test
+	$(Q)tests/model/model.sh
+
 .PHONY: powercut
 powercut:
 	$(Q)packaging/install-deps.sh build
@@ -274,6 +279,7 @@ help:
 	@echo '                  TAPE=file POINT=moment:state (one of a failure again); baton-prove power --help'
 	@echo 'make torture      everything at once, at random: SEED=n SECONDS=s (60) DIRECTORY=dir (its disk)'
 	@echo 'make mutants      plants faults in a copy of the tree, one after another: each must be noticed; MUTANT=name (not in check)'
+	@echo 'make model        searches the model of the protocol with spin; planted faults must make it fail'
 	@echo 'make powercut     pulls the plug of a virtual machine; CUTS=20 SEED=n (2 to 7 minutes; installs qemu)'
 	@echo 'make fuzz         libFuzzer on every parser of foreign bytes; TARGET=name, SECONDS=60 each, INPUT=file: a replay'
 	@echo 'make lint         format, static analysis, include direction, sizes, numbered rules'

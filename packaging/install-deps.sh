@@ -8,7 +8,7 @@ set -eu
 
 build='make gcc libc6-dev pkg-config libsystemd-dev liburcu-dev libinih-dev libseccomp-dev
        libjansson-dev libxxhash-dev libsqlite3-dev'
-test='libcriterion-dev sqlite3 procps'
+test='libcriterion-dev sqlite3 procps spin'
 proof='patch'
 lint='clang clang-format clang-tidy cppcheck universal-ctags shellcheck git'
 # make powercut; the kernel of its machine is fetched by tests/powercut/run.sh and not installed.
