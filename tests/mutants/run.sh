@@ -5,8 +5,9 @@
 # what was built is built again only where the fault stands.
 #
 # A patch begins with lines "Fault:", "Rule:", "Harm:", and one or more "Expect: PROGRAM FILTER", the tests that
-# should notice. These run first, on the tree as it is too: a test that fails anyway catches nothing. Where none
-# notices, all unit and integration tests run, to the first that fails.
+# should notice, or "Expect: prove ARGUMENTS…", a run of baton-prove. These run first, on the tree as it is too: a
+# test that fails anyway catches nothing. Where none notices, all unit and integration tests run, to the first that
+# fails.
 #
 # usage: tests/mutants/run.sh BUILD [NAME…]     (MAKE: the make to use; TEST_TIMEOUT_S bounds each test)
 set -euo pipefail
@@ -33,7 +34,15 @@ kill_leftovers() {
                 kill -KILL "${process%/exe}" 2>/dev/null || true
         done
 }
-trap 'kill_leftovers; rm -rf "$place"' EXIT
+# What was killed may take a moment to be gone, and writes until then.
+clear_place() {
+        kill_leftovers
+        rm -rf "$place" 2>/dev/null || {
+                sleep 1
+                rm -rf "$place"
+        }
+}
+trap clear_place EXIT
 trap 'exit 130' INT TERM
 
 # The words of one kind in a patch's head.
@@ -45,9 +54,22 @@ make_in_tree() {
         "${MAKE:-make}" -C "$tree" BUILD=build "$@" >"$output" 2>&1
 }
 
-# One test program, all of it or what the filter names. Ran, and nothing failed: 0.
+build_test() {
+        case $1 in
+        prove) make_in_tree all ;;
+        *) make_in_tree all "build/tests/$1" ;;
+        esac
+}
+
+# One test program, all of it or what the filter names, or baton-prove. Ran, and nothing failed: 0.
 run_test() {
         local program=$1 filter=${2:-}
+        if [ "$program" = prove ]; then
+                # shellcheck disable=SC2086 # words are wanted
+                (cd "$tree" && timeout --kill-after=5 "${TEST_TIMEOUT_S:-180}" build/bin/baton-prove $filter \
+                        --directory "$TMPDIR") >"$output" 2>&1
+                return
+        fi
         (cd "$tree" && timeout --kill-after=5 "${TEST_TIMEOUT_S:-180}" "build/tests/$program" \
                 ${filter:+--filter "$filter"}) >"$output" 2>&1
 }
@@ -55,6 +77,10 @@ run_test() {
 # What noticed, in the words of the last output; the program where it names no test.
 noticed() {
         local name
+        if [ "$1" = prove ]; then
+                echo "baton-prove ${2%% --points*}"
+                return
+        fi
         name=$(sed -n 's/^\[[^]]*\(FAIL\|CRASH\)[^]]*\] *\([a-z_A-Z0-9]*\)::\([a-zA-Z_0-9]*\).*/\2\/\3/p' "$output" |
                 head -n 1)
         echo "${name:-$1}"
@@ -68,11 +94,11 @@ check_unbroken() {
                 line="$program $filter"
                 [ -z "${seen[$line]:-}" ] || continue
                 seen[$line]=1
-                make_in_tree all "build/tests/$program" || die "cannot build $program"
+                build_test "$program" || die "cannot build $program"
                 run_test "$program" "$filter" || die "$line fails without any fault"
                 ! grep -q 'Tested: *\(.\[[0-9;]*m\)*0 ' "$output" || die "$line: there is no such test"
         done < <(for name in "$@"; do field "$name" Expect; done)
-        echo "unbroken: all ${#seen[@]} tests that the patches name pass"
+        echo "unbroken: all ${#seen[@]} tests and runs that the patches name pass"
 }
 
 die() {
@@ -85,12 +111,12 @@ die() {
 hunt() {
         local name=$1 program filter
         while read -r program filter; do
-                make_in_tree all "build/tests/$program" || {
+                build_test "$program" || {
                         echo 'does not build'
                         return 1
                 }
                 run_test "$program" "$filter" || {
-                        noticed "$program"
+                        noticed "$program" "$filter"
                         return 0
                 }
         done < <(field "$name" Expect)

@@ -354,6 +354,43 @@ Test(mover, M14_nothing_is_told_durable_that_was_not_committed) {
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 
+/* ---- M11: synced is what was read, so after it was read ------------------------------------------------ */
+
+static unsigned call_count, moved_at, synced_at;
+static const struct destination_ops *true_destination_ops;
+
+static int noted_move(struct destination_session *session, uint64_t after, const struct batch_limits *limits,
+                      struct moved *ret_moved, struct failure *ret_failure) {
+        moved_at = ++call_count;
+        return true_destination_ops->fused_move(session, after, limits, ret_moved, ret_failure);
+}
+
+static int noted_sync(struct destination_session *session, struct failure *ret_failure) {
+        synced_at = ++call_count;
+        return true_destination_ops->fused_sync(session, ret_failure);
+}
+
+Test(mover, M11_the_source_is_synced_after_its_events_were_read) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = session_begin_on(0, "a", "a.db", "");
+
+        app_fill(app, 5);
+        settle();
+        true_destination_ops = worker.destination_ops;
+        replaced_destination_ops = *true_destination_ops;
+        replaced_destination_ops.fused_move = noted_move;
+        replaced_destination_ops.fused_sync = noted_sync;
+        worker.destination_ops = &replaced_destination_ops;
+        app_fill(app, 5);
+        session_set_ready(session);
+        settle();
+        worker.destination_ops = true_destination_ops;
+        cr_assert_eq(moved("a"), 10);
+        cr_assert_gt(moved_at, 0, "the case is about the fused path");
+        cr_assert_gt(synced_at, moved_at, "what is committed between the two would be moved and not synced");
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
 /* ---- M12: closing ------------------------------------------------------------------------------------ */
 
 /* SQLite cannot detach a database inside a transaction: the source is closed after it, and the other
