@@ -33,9 +33,9 @@ _Bool lock_is_held(enum lock_rank rank);
 /* ---- for shm/ itself: the robust-futex word under the mutex ---------------------------------- */
 /* The kernel's view: holder's TID | FUTEX_WAITERS | FUTEX_OWNER_DIED. */
 _Atomic uint32_t *lock_word(const pthread_mutex_t *mutex);
-/* True if the word names a thread that does not exist any more, without FUTEX_OWNER_DIED. */
 /* The thread that the word names as its holder; 0: it names none, or one whose death is known. */
 uint32_t lock_holder(const pthread_mutex_t *mutex);
+/* True if the word names a thread that does not exist any more, without FUTEX_OWNER_DIED. */
 _Bool lock_holder_is_lost(const pthread_mutex_t *mutex);
 /* Makes a dead holder's mutex usable again and leaves it free. Never waits, so it has no rank. 0 (also if
  * it was free); -EBUSY: the kernel has not come to it yet; -ENOTRECOVERABLE. */
