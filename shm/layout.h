@@ -97,9 +97,11 @@ struct layout_pool {
         uint32_t hints_owed; /* 1: an owner was changed and perhaps not told (its changer
                                              * died); the next look tells everyone */
 
-        /* Movers, any: M7 latch. Not 0 = a sync failed, and every failure changes it; set to 0 by the mover
-         * that resynced, if no other failed meanwhile. */
+        /* Movers, any: M7 latch. 1 = a sync failed; set to 0 by the mover that resynced, if none failed since
+         * it began. */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t latched;
+        _Atomic uint32_t
+                sync_failures; /* of all movers, ever: only grows, so that none is taken for another */
 
         /* Supervisor alone; `sequence` odd while it writes, config_read() retries. */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t sequence;

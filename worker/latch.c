@@ -37,10 +37,10 @@ static int latch_lock(const struct worker *worker) {
         return directory;
 }
 
-/* Each failure is another value, so that whoever writes anew sees one that came meanwhile. */
-static void latch_word_raise(struct worker *worker) {
-        if (atomic_fetch_add(&pool_of(worker)->latched, 1) == UINT32_MAX)
-                atomic_store(&pool_of(worker)->latched, 1);
+/* Counted first: whoever writes anew meanwhile sees that it does not speak for this one. */
+static void latch_word_set(struct worker *worker) {
+        atomic_fetch_add(&pool_of(worker)->sync_failures, 1);
+        atomic_store(&pool_of(worker)->latched, 1);
 }
 
 void latch_set(struct worker *worker, const struct failure *failure) {
@@ -49,7 +49,7 @@ void latch_set(struct worker *worker, const struct failure *failure) {
         char name[NAME_BYTES + 8];
         int r;
 
-        latch_word_raise(worker);
+        latch_word_set(worker);
         latch_name(worker, name, sizeof(name));
         r = directory < 0 ? -EBADF : file_replace_text(directory, name, failure->text, 0640);
         log_line(
@@ -72,15 +72,15 @@ void latch_restore(struct worker *worker) {
         _cleanup_fd_ int directory = latch_lock(worker);
 
         if (directory >= 0 && latch_stands_on_disk(worker, directory))
-                latch_word_raise(worker);
+                latch_word_set(worker);
 }
 
 /* What another worker's sync lost after our bytes were written anew is still uncertain: then it stays. */
-static int latch_lift(struct worker *worker, uint32_t seen, struct failure *ret_failure) {
+static int latch_lift(struct worker *worker, uint32_t failures_seen, struct failure *ret_failure) {
         _cleanup_fd_ int directory = latch_lock(worker);
         char name[NAME_BYTES + 8];
 
-        if (atomic_load(&pool_of(worker)->latched) != seen)
+        if (atomic_load(&pool_of(worker)->sync_failures) != failures_seen)
                 return failure_set(
                         ret_failure, -EAGAIN, FAILURE_UNAVAILABLE,
                         "another sync of destination %s failed while its uncertain bytes were written "
@@ -96,7 +96,7 @@ static int latch_lift(struct worker *worker, uint32_t seen, struct failure *ret_
 }
 
 int latch_clear(struct worker *worker, struct failure *ret_failure) {
-        uint32_t seen = atomic_load(&pool_of(worker)->latched);
+        uint32_t failures_seen = atomic_load(&pool_of(worker)->sync_failures);
         int r;
 
         assert(worker->destination);
@@ -106,7 +106,7 @@ int latch_clear(struct worker *worker, struct failure *ret_failure) {
         r = journal_renew(worker->journal, ret_failure);
         if (r < 0)
                 return r;
-        r = latch_lift(worker, seen, ret_failure);
+        r = latch_lift(worker, failures_seen, ret_failure);
         if (r < 0)
                 return r;
         log_line(

@@ -68,12 +68,23 @@ Test(worker_latch, m7_a_restart_begins_latched) {
         cr_expect(latch_is_set(&worker));
 }
 
-/* 0 means that nothing failed: the count steps over it. */
-Test(worker_latch, m7_the_word_is_never_zero_by_counting) {
-        begin(0);
-        atomic_store(&segment->pools[0].latched, UINT32_MAX);
+/* A second worker lifts it, a third one's sync fails, all while the first writes anew: set again, it looks as
+ * it did. */
+static int resync_while_others_lift_and_fail(struct destination *destination, struct failure *ret_failure) {
+        int r = real_ops->resync(destination, ret_failure);
+
+        ops.resync = real_ops->resync;
+        must(latch_clear(&worker, failure));
         latch_set(&worker, &sync_failure);
+        return r;
+}
+
+Test(worker_latch, m7_another_failure_is_not_taken_for_the_one_before) {
+        begin(0);
+        ops.resync = resync_while_others_lift_and_fail;
+        must_fail(latch_clear(&worker, failure), -EAGAIN, FAILURE_UNAVAILABLE);
         cr_expect(latch_is_set(&worker));
+        cr_expect(latch_is_on_disk());
 }
 
 static int rename_fails(int dir_fd, const char *from, const char *to, bool may_replace) {
