@@ -125,6 +125,9 @@ static void judge_survivors(struct world *world) {
                 (void) snprintf(world->outboxes[i].file, sizeof(world->outboxes[i].file), "%.400s/%.60s.db",
                                 world_path(world, COPIES), outboxes[i].name);
         (void) snprintf(destination, sizeof(destination), "sqlite:%s/d.db", world_path(world, COPIES));
+        /* The judge reads only, and a destination that was being made may have a hot journal. */
+        if (access(destination + strlen("sqlite:"), F_OK) == 0)
+                database_run(world, destination + strlen("sqlite:"), "SELECT count(*) FROM sqlite_schema");
         check_destination(world, destination, "--live");
         memcpy(world->outboxes, outboxes, sizeof(outboxes));
 }
@@ -140,10 +143,15 @@ static void look_at_survivors(struct world *world, const struct variant *variant
 }
 
 /* ---- recovery ---------------------------------------------------------------------------------- */
+/* Also where nothing is to be moved: before its owner has claimed it, the destination may be half made. */
 static bool has_arrived(struct world *world, const char *session, uint64_t last) {
+        struct session_status status;
+
         if (session_is(world, session, SESSION_STOPPED))
                 world_fail(world, "session %s stopped: %s", session, session_reason(world, session));
-        return session_position(world, session) >= last;
+        return session_status(world, session, &status) &&
+               (status.phase == SESSION_IDLE || status.phase == SESSION_MOVING) &&
+               status.position != UINT64_MAX && status.position >= last;
 }
 
 static void wait_arrived(struct world *world, const uint64_t *lasts) {
