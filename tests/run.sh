@@ -25,6 +25,9 @@ UBSAN_OPTIONS=$(options "${UBSAN_OPTIONS:-}")
 TSAN_OPTIONS=$(options "${TSAN_OPTIONS:-}")
 export ASAN_OPTIONS LSAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
 
+# Criterion says why a test was skipped only where it says what it runs.
+export CRITERION_VERBOSITY_LEVEL=1
+
 passed_total=0
 failed_total=0
 failed_names=
@@ -66,10 +69,10 @@ for program in "$@"; do
         failed_total=$((failed_total + failed))
         if [ "$failed" -eq 0 ]; then
                 printf '  ok    %-32s %4d passed\n' "$(basename "$program")" "$passed"
-                grep '^\[SKIP\]' "$output"
+                grep '^\[SKIP\]' "$output" | sort -u
         else
                 failed_names="$failed_names $(basename "$program")"
-                cat "$output"
+                grep -v '^\[RUN \]\|^\[PASS\]' "$output"
                 [ -z "$reported" ] || echo "$program: the sanitizer's reports stand above"
                 [ "$status" -ne 124 ] || echo "$program: stopped after ${TEST_TIMEOUT_S:-300} s"
                 printf '  FAIL  %-32s %4d passed, %d failed (exit %d)\n' "$(basename "$program")" \
