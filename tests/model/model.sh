@@ -85,8 +85,6 @@ holds takeover 'one leaves, one dies' -DPROCESSES=2 -DDEATHS=1 -DLEAVES=1
 holds takeover 'assigned anew, one dies' -DPROCESSES=2 -DDEATHS=1 -DASSIGNMENTS=1
 fails takeover 'no pidfd: the news is swallowed' -DINITIAL=3 -DENTRIES=3 -DFAULT_NO_PIDFD
 fails takeover 'a robust list is lost, no pidfd' -DPROCESSES=2 -DDEATHS=1 -DLOSSES=1 -DFAULT_NO_PIDFD
-fails takeover 'owner stored before the epoch' -DPROCESSES=2 -DFAULT_OWNER_BEFORE_EPOCH
-fails takeover 'EOWNERDEAD without consistent' -DPROCESSES=2 -DFAULT_NOT_CONSISTENT
 holds segment 'condemned or outgrown'
 fails segment 'mapped before workers.lock is held' -DFAULT_SEGMENT_BEFORE_LOCK
 fails segment 'lock given up before the segment is made' -DFAULT_LOCK_DROPPED_EARLY
