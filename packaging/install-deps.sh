@@ -3,13 +3,14 @@
 # Installs what is missing on Debian 12 to build, test, lint or torment Baton; silent where nothing is missing.
 # Must not touch: packages that are there already (nothing is upgraded or removed).
 #
-# usage: packaging/install-deps.sh build|test|proof|powercut|fuzz|lint
+# usage: packaging/install-deps.sh build|test|proof|coverage|powercut|fuzz|lint
 set -eu
 
 build='make gcc libc6-dev pkg-config libsystemd-dev liburcu-dev libinih-dev libseccomp-dev
        libjansson-dev libxxhash-dev libsqlite3-dev'
 test='libcriterion-dev sqlite3 procps spin'
 proof='patch'
+coverage='gcovr'
 lint='clang clang-format clang-tidy cppcheck universal-ctags shellcheck git'
 # make powercut; the kernel of its machine is fetched by tests/powercut/run.sh and not installed.
 powercut='qemu-system-x86 e2fsprogs cpio binutils'
@@ -21,11 +22,12 @@ case ${1:-} in
 build) wanted=$build ;;
 test) wanted="$build $test" ;;
 proof) wanted="$build $test $proof" ;;
+coverage) wanted="$build $test $coverage" ;;
 lint) wanted="$build $test $proof $lint" ;;
 powercut) wanted="$build $powercut" ;;
 fuzz) wanted="$build $fuzz" ;;
 *)
-        echo "usage: $0 build|test|proof|powercut|fuzz|lint" >&2
+        echo "usage: $0 build|test|proof|coverage|powercut|fuzz|lint" >&2
         exit 2
         ;;
 esac

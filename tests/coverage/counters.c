@@ -31,7 +31,7 @@ void __wrap___gcov_exit(void);                /* NOLINT(bugprone-reserved-identi
 void __wrap___gcov_exit(void) { /* NOLINT(bugprone-reserved-identifier) */
 }
 
-/* COUNTERS_DIRECTORY/PATH!OF!THE!PROGRAM; false: it cannot be named. */
+/* COUNTERS_DIRECTORY/PATH!OF!THE!PROGRAM; -1: it cannot be named. */
 static int counters_open(void) {
         char program[PATH_MAX], path[2 * PATH_MAX];
         ssize_t bytes = readlink("/proc/self/exe", program, sizeof program - 1);

@@ -1,0 +1,67 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The table of `make coverage`: lines and branches of shm/ and worker/, each file and in all. Fails where the whole
+# is below LINES_WANTED or BRANCHES_WANTED (per cent), or where a program left no counters.
+#
+# Left out, and nothing else: branches on a line that begins with assert( or cr_assert: the other side is the end of
+# the process, and shows a defect of ours (base/macro.h). Their lines are counted.
+# Must not touch: anything outside the build directory.
+#
+# usage: LINES_WANTED=90 BRANCHES_WANTED=80 tests/coverage/report.sh BUILD
+set -eu
+
+build=$1
+lines_wanted=${LINES_WANTED:-90}
+branches_wanted=${BRANCHES_WANTED:-80}
+
+programs=0
+for counters in "$build"/counters/*; do
+        [ -s "$counters" ] || continue
+        program=$(basename "$counters" | tr '!' '/')
+        [ -x "$program" ] || continue # of an executable that a test made, and removed
+        BATON_COVERAGE_DUMP=1 "$program" || {
+                echo "$program cannot write what it counted"
+                exit 1
+        }
+        programs=$((programs + 1))
+done
+[ "$programs" -gt 0 ] || {
+        echo "no program left counters in $build/counters: nothing was measured"
+        exit 1
+}
+
+gcovr --root . --object-directory "$build/obj" --filter 'shm/' --filter 'worker/' \
+        --exclude-branches-by-pattern '^[[:space:]]*assert\(' --exclude-throw-branches \
+        --csv --output "$build/coverage.csv" "$build/obj"
+
+awk -F, -v lines_wanted="$lines_wanted" -v branches_wanted="$branches_wanted" -v programs="$programs" '
+        function percent(part, whole) {
+                return whole ? 100 * part / whole : 100
+        }
+        function row(name, lines, lines_seen, branches, branches_seen) {
+                printf "%-40s %6d %6d %6.1f %%  %6d %6d %6.1f %%\n", name, lines, lines_seen,
+                       percent(lines_seen, lines), branches, branches_seen, percent(branches_seen, branches)
+        }
+        NR == 1 {
+                for (i = 1; i <= NF; i++)
+                        at[$i] = i
+                printf "%-40s %6s %6s %8s  %6s %6s %8s\n", "file", "lines", "run", "", "branch", "taken", ""
+                next
+        }
+        {
+                row($at["filename"], $at["line_total"], $at["line_covered"], $at["branch_total"],
+                    $at["branch_covered"])
+                lines += $at["line_total"]
+                lines_seen += $at["line_covered"]
+                branches += $at["branch_total"]
+                branches_seen += $at["branch_covered"]
+        }
+        END {
+                row("all", lines, lines_seen, branches, branches_seen)
+                printf "of %d programs\n", programs
+                if (lines == 0 || percent(lines_seen, lines) < lines_wanted ||
+                    percent(branches_seen, branches) < branches_wanted) {
+                        printf "below %s %% of lines or %s %% of branches\n", lines_wanted, branches_wanted
+                        exit 1
+                }
+        }' "$build/coverage.csv"
