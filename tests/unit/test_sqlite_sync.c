@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "tests/unit/sqlite_faults.h"
@@ -14,6 +16,16 @@
 
 static const struct source_ops *src;
 static const struct destination_ops *dst;
+static time_t wall_ahead_sec;
+
+/* The C library's: a wall clock that jumps. The stamps of files are the kernel's, and stay true. */
+int clock_gettime(clockid_t clock, struct timespec *ret_time) {
+        int r = (int) syscall(SYS_clock_gettime, clock, ret_time);
+
+        if (r == 0 && clock == CLOCK_REALTIME)
+                ret_time->tv_sec += wall_ahead_sec;
+        return r;
+}
 
 static void setup(void) {
         fixture_setup();
@@ -158,10 +170,19 @@ Test(sqlite_sync, m11_a_fresh_stamp_is_not_trusted) {
         sqlite3_close(app);
 }
 
+/* As if the last write to it had borne the stamp, and left the size, that it had at our last sync. */
+static void take_for_synced(const char *name, struct synced_file *synced) {
+        struct stat st;
+
+        cr_assert_eq(stat(path_of(name), &st), 0);
+        synced->bytes = st.st_size;
+        synced->ctime_sec = st.st_ctim.tv_sec;
+        synced->ctime_nsec = st.st_ctim.tv_nsec;
+}
+
 /* The clock of the kernel stood still: size and stamp are those of the last sync, the bytes are not. */
 Test(sqlite_sync, m11_two_writes_of_one_tick_are_two) {
         struct source *source;
-        struct stat st;
         uint64_t last;
         sqlite3 *app = app_outbox("app.db");
 
@@ -172,13 +193,56 @@ Test(sqlite_sync, m11_two_writes_of_one_tick_are_two) {
         must(src->sync(source, failure));
         app_fill(app, 1);
         (void) fetch_all(source, 1, &last);
-        cr_assert_eq(stat(path_of("app.db-wal"), &st), 0);
-        source->durability.wal.bytes = st.st_size;
-        source->durability.wal.ctime_sec = st.st_ctim.tv_sec;
-        source->durability.wal.ctime_nsec = st.st_ctim.tv_nsec;
+        take_for_synced("app.db-wal", &source->durability.wal);
         faults = (struct faults){ 0 };
         must(src->sync(source, failure));
         cr_assert_eq(faults.sync_count_wal, 1);
+        src->close(source);
+        sqlite3_close(app);
+}
+
+/* In rollback mode, where no WAL index tells what was committed since. */
+static sqlite3 *app_rollback(struct source **ret_source) {
+        sqlite3 *app = app_open("app.db");
+        uint64_t last;
+
+        app_run(app, "PRAGMA synchronous = OFF; CREATE TABLE outbox (" OUTBOX_COLUMNS ")");
+        app_fill(app, 1);
+        *ret_source = source_get("app.db", "");
+        cr_assert_eq(fetch_all(*ret_source, 0, &last), 1);
+        faults = (struct faults){ 0 };
+        return app;
+}
+
+Test(sqlite_sync, m11_a_clock_that_jumps_makes_no_stamp_old) {
+        struct source *source;
+        uint64_t last;
+        sqlite3 *app = app_rollback(&source);
+
+        wall_ahead_sec = 3600;
+        must(src->sync(source, failure));
+        app_fill(app, 1);
+        take_for_synced("app.db", &source->durability.database);
+        cr_assert_eq(fetch_all(source, 1, &last), 1);
+        must(src->sync(source, failure));
+        cr_assert_eq(faults.sync_count_database, 2,
+                     "a write in the tick of the stamp, copied after the sync");
+        src->close(source);
+        sqlite3_close(app);
+}
+
+Test(sqlite_sync, m11_a_stamp_that_was_seen_for_long_is_trusted) {
+        struct source *source;
+        sqlite3 *app = app_rollback(&source);
+
+        wall_ahead_sec = -3600;
+        for (int i = 0; i < 2; i++) {
+                must(src->sync(source, failure));
+                must(src->sync(source, failure));
+                let_stamps_age();
+        }
+        must(src->sync(source, failure));
+        cr_assert_eq(faults.sync_count_database, 3, "twice while it was fresh, once when it was old");
         src->close(source);
         sqlite3_close(app);
 }

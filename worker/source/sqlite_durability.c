@@ -9,11 +9,13 @@
  *
  * Nothing is synced where the WAL index stands as it stood before our last sync: a frame is in the -wal before
  * the index speaks of it, so that sync covered whatever is visible now (a source with a backlog costs no sync
- * at all). The database file is synced only when the log began anew since. Else, a file that was not written since we last synced it is not synced again. That skip is sound only if every write after the last sync would show in (size, ctime). The kernel
- * stamps with a clock that stands still for up to a tick (10 ms); two writes in one tick look alike. So a
- * sync is remembered only if the stamp was older than STAMP_GRAIN when it began. (ctime, not mtime: nobody
- * can set it. An application that writes through a memory map is stamped at write-back; SQLite as shipped
- * never does.)
+ * at all). The database file is synced only when the log began anew since. Else, a file that was not written since
+ * we last synced it is not synced again. That skip is sound only if every write after the last sync would show in
+ * (size, ctime). The kernel stamps with a clock that stands still for up to a tick (10 ms); two writes in one tick
+ * look alike. So a sync is remembered only if the stamp had been seen for STAMP_GRAIN when it began, by our own
+ * monotonic clock: against the wall clock a stamp looks old after a jump, or where another machine's clock made it.
+ * (ctime, not mtime: nobody can set it. An application that writes through a memory map is stamped at write-back;
+ * SQLite as shipped never does.)
  *
  * Must not touch: locks, transactions, any descriptor of a database or -shm but SQLite's own (M12). */
 #include "worker/source/sqlite_durability.h"
@@ -24,16 +26,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/macro.h"
 #include "worker/source/sqlite_db.h"
 
 /* The kernel stamps a write before it copies it, and a writer that is throttled may sleep in between, 200 ms at a
- * time: what looks old enough must be older than that by far. */
-#define STAMP_GRAIN_NSEC 2000000000LL
+ * time: what is old enough must be older than that by far. */
+#define STAMP_GRAIN_USEC (2 * USEC_PER_SEC)
 
 static int sync_failed(const char *path, const char *what, struct failure *ret_failure) {
         return failure_set(
@@ -90,16 +92,18 @@ static sqlite3_file *find_wal(sqlite3 *db, const char *schema, sqlite3_file *dat
 }
 
 static bool is_unchanged(const struct synced_file *synced, const struct stat *st) {
-        return synced->is_known && synced->inode == st->st_ino && synced->bytes == st->st_size &&
+        return synced->inode == st->st_ino && synced->bytes == st->st_size &&
                synced->ctime_sec == st->st_ctim.tv_sec && synced->ctime_nsec == st->st_ctim.tv_nsec;
 }
 
-static bool stamp_is_old(const struct stat *st) {
-        struct timespec now;
-
-        (void) clock_gettime(CLOCK_REALTIME, &now);
-        return (now.tv_sec - st->st_ctim.tv_sec) * 1000000000LL + (now.tv_nsec - st->st_ctim.tv_nsec) >
-               STAMP_GRAIN_NSEC;
+static struct synced_file look_at(const struct stat *st) {
+        return (struct synced_file){
+                .inode = st->st_ino,
+                .bytes = st->st_size,
+                .ctime_sec = st->st_ctim.tv_sec,
+                .ctime_nsec = st->st_ctim.tv_nsec,
+                .seen_usec = clock_usec(),
+        };
 }
 
 /* Syncs SQLite's file, which `path` leads to, unless it is durable as it stands. */
@@ -109,17 +113,12 @@ static int sync_file(sqlite3_file *file, const char *path, const char *what, str
         struct stat st;
 
         if (stat(path, &st) >= 0) { /* gone: sync what is open, remember nothing */
-                if (is_unchanged(synced, &st))
+                seen = is_unchanged(synced, &st) ? *synced : look_at(&st);
+                if (seen.is_durable)
                         return 0;
-                seen = (struct synced_file){
-                        .is_known = stamp_is_old(&st),
-                        .inode = st.st_ino,
-                        .bytes = st.st_size,
-                        .ctime_sec = st.st_ctim.tv_sec,
-                        .ctime_nsec = st.st_ctim.tv_nsec,
-                };
+                seen.is_durable = clock_usec() - seen.seen_usec > STAMP_GRAIN_USEC;
         }
-        synced->is_known = false;
+        synced->is_durable = false;
         if (file->pMethods->xSync(file, SQLITE_SYNC_NORMAL) != SQLITE_OK)
                 return sync_failed(path, what, ret_failure);
         *synced = seen;

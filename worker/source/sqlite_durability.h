@@ -9,9 +9,10 @@
 #include "base/failure.h"
 #include "worker/source/sqlite_wal.h"
 
-/* A file that is durable as it was when it looked like this. */
+/* A file as it looked when it was last synced. */
 struct synced_file {
-        bool is_known;
+        bool is_durable;    /* as it is while it looks like this */
+        uint64_t seen_usec; /* since then it has looked like this */
         uint64_t inode;
         int64_t bytes, ctime_sec;
         long ctime_nsec;
