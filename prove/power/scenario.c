@@ -3,7 +3,10 @@
  *
  * `orders` is written at synchronous=NORMAL and kept: the source that a cut takes most from. `payments` is
  * written at FULL and cleaned, with a ledger in the same file. Transactions and batches are small, so that
- * there are many syncs; checkpoints are frequent, so that the sources' database files change too.
+ * there are many syncs; checkpoints are frequent, so that the sources' database files change too. In rollback
+ * mode `payments` is written slowly: each transaction makes the end of the one before it durable (the sync of
+ * the directory, when its own -journal is new), so Baton must have moved that one by then, or nobody sees
+ * whether it had synced the directory itself.
  * Must not touch: the tape. */
 #include "prove/power/scenario.h"
 
@@ -36,6 +39,7 @@ const struct variant variants[] = {
           .has_rollback_source = true,
           .events = 24,
           .transaction_events = 3,
+          .payments_per_second = 60,
           .points_percent = 100 },
         { .name = "file",
           .what = "SQLite to JSON lines, rotated by size",
@@ -136,6 +140,7 @@ static struct writer_options options_of(const struct variant *variant, const cha
                 .normal = is_orders,
                 .rollback_journal = !is_orders && variant->has_rollback_source,
                 .checkpoint_pages = is_orders ? 12 : 25,
+                .per_second = is_orders ? 0 : variant->payments_per_second,
                 .rolls_back = true,
         };
 }

@@ -18,8 +18,9 @@ struct variant {
         bool has_rollback_source; /* `payments` in rollback journal mode */
         uint64_t events;          /* of each source, in each of the two parts */
         unsigned payload_bytes, transaction_events;
-        unsigned points_percent;     /* of the points that a variant has: some are slow */
-        const struct variant *after; /* not played: recoveries from states of that one are recorded */
+        uint64_t payments_per_second; /* 0: as fast as it can */
+        unsigned points_percent;      /* of the points that a variant has: some are slow */
+        const struct variant *after;  /* not played: recoveries from states of that one are recorded */
 };
 
 extern const struct variant variants[];
