@@ -147,6 +147,13 @@ static void unreached_print(const struct effort *effort, const struct point *poi
         printf("not reached in this run: %s, variant %s\n", text, effort->trials->variant->name);
 }
 
+static void stop_print(const struct effort *effort, const struct point *point, const struct run_data *data) {
+        char text[POINT_TEXT_BYTES];
+
+        point_format(point, text, sizeof(text));
+        printf("stopped: %s, variant %s: %s\n", text, effort->trials->variant->name, data->reason);
+}
+
 static bool try_done(size_t index, const struct fleet_result *result, const void *shared, void *context) {
         struct effort *effort = context;
         const struct point *point = point_at(effort, index);
@@ -159,6 +166,8 @@ static bool try_done(size_t index, const struct fleet_result *result, const void
                              outcome_of(data, result->outcome == FLEET_HELD));
         if (result->outcome == FLEET_HELD) {
                 row->held++;
+                if (data->was_stopped && effort->options.is_verbose)
+                        stop_print(effort, point, data);
                 row->unreached += !data->is_hit;
                 if (!data->is_hit && effort->options.is_verbose)
                         unreached_print(effort, point);

@@ -16,21 +16,28 @@ bool thread_is_watched(const struct tracer *tracer, const struct thread *thread)
                (tracer->options.roles & TRACE_BIT(thread->role)) != 0;
 }
 
+/* It stands in a call that was refused or changed: what the program is to see of it is put there at the exit
+ * (T7), whoever has stopped watching meanwhile. */
+static bool thread_owes_exit(const struct thread *thread) {
+        return thread->has_entry && (thread->is_refused || thread->is_changed);
+}
+
 /* A failure means that it was killed where it stood: waitpid() tells. */
 void thread_resume(struct tracer *tracer, struct thread *thread, int signal_number) {
+        const bool is_free = tracer->is_released && thread->role != TRACE_DRIVER && !thread_owes_exit(thread);
         unsigned long data = (unsigned long) signal_number;
 
-        if ((tracer->is_released && thread->role != TRACE_DRIVER) || thread->pid == tracer->doomed_pid) {
+        if (is_free || thread->pid == tracer->doomed_pid) {
                 if (ptrace(PTRACE_DETACH, thread->tid, NULL, data) == 0)
                         thread_remove(tracer, thread);
                 return;
         }
-        if (tracer->is_released && !tracer->driver_is_loose) {
+        if (tracer->is_released && thread->role == TRACE_DRIVER && !tracer->driver_is_loose) {
                 /* What it starts from now on is none of our business. */
                 (void) ptrace(PTRACE_SETOPTIONS, thread->tid, NULL, (unsigned long) PTRACE_O_EXITKILL);
                 tracer->driver_is_loose = true;
         }
-        thread->is_armed = thread_is_watched(tracer, thread);
+        thread->is_armed = thread_is_watched(tracer, thread) || thread_owes_exit(thread);
         thread->is_due = false;
         (void) ptrace(thread->is_armed ? PTRACE_SYSCALL : PTRACE_CONT, thread->tid, NULL, data);
 }

@@ -48,7 +48,7 @@ struct plan {
         uint64_t third_argument;
         uint64_t number; /* 0: the call after the flag; else the next one of this number */
         bool is_due, is_done;
-        bool releases;
+        bool releases, watches_no_longer, lets_go; /* the last two: with the verdict */
         unsigned roles_at_mark;
         char read_back[8];
 };
@@ -75,6 +75,10 @@ static enum trace_verdict on_call(struct tracer *tracer, struct trace_call *call
             (plan->number != 0 && call->number != plan->number))
                 return TRACE_GO;
         plan->is_done = true;
+        if (plan->watches_no_longer)
+                tracer_watch(tracer, 0);
+        if (plan->lets_go)
+                tracer_release(tracer);
         if (call->is_entry && call->number == SYS_write)
                 (void) tracer_read(call->pid, call->arguments[1], plan->read_back, 3);
         call->result = plan->result;
@@ -245,6 +249,25 @@ Test(tracer, a_call_that_may_be_restarted_sees_eintr) {
         cr_expect_eq(shared->results[0], -EINTR, "%d", shared->results[0]);
 }
 
+/* The last call that its tracer cares for: the program sees of it what it was to see. */
+Test(tracer, T7_a_call_is_refused_by_who_watches_no_longer) {
+        struct plan plan = {
+                .flag = 1, .verdict = TRACE_REFUSE, .result = -ENOSPC, .watches_no_longer = true
+        };
+
+        cr_expect_eq(run(&plan, driver_write), 0);
+        cr_expect_eq(shared->results[0], -ENOSPC, "%d", shared->results[0]);
+        cr_expect_eq(shared->seen[2], 0, "it goes on unwatched");
+}
+
+Test(tracer, T7_a_call_is_refused_by_who_lets_go) {
+        struct plan plan = { .flag = 1, .verdict = TRACE_REFUSE, .result = -ENOSPC, .lets_go = true };
+
+        cr_expect_eq(run(&plan, driver_write), 0);
+        cr_expect_eq(shared->results[0], -ENOSPC, "%d", shared->results[0]);
+        cr_expect_eq(shared->seen[2], 0, "it goes on untraced");
+}
+
 Test(tracer, a_short_write_writes_less) {
         struct plan plan = { .flag = 1, .verdict = TRACE_CHANGE, .third_argument = 2 };
 
@@ -284,6 +307,16 @@ static int driver_registers(void *argument) {
 /* Compilers keep values in those registers over a call. */
 Test(tracer, changed_arguments_are_put_back) {
         struct plan plan = { .flag = 1, .verdict = TRACE_CHANGE, .third_argument = 2 };
+
+        cr_expect_eq(run(&plan, driver_registers), 0);
+        cr_expect_eq(shared->results[0], 2);
+        cr_expect_eq(shared->results[2], 6, "%d", shared->results[2]);
+}
+
+Test(tracer, T7_changed_arguments_are_put_back_by_who_watches_no_longer) {
+        struct plan plan = {
+                .flag = 1, .verdict = TRACE_CHANGE, .third_argument = 2, .watches_no_longer = true
+        };
 
         cr_expect_eq(run(&plan, driver_registers), 0);
         cr_expect_eq(shared->results[0], 2);
