@@ -114,6 +114,7 @@ enum failure_kind failure_kind_of_errno(int r) {
         case EINTR:
         case EMFILE:
         case ENFILE:
+        case ENOLCK:
         case ENOMEM:
         case EROFS:
         case ETXTBSY:

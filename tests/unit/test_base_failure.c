@@ -86,5 +86,6 @@ Test(failure, class_of_an_errno_M6_M8) {
         cr_assert_eq(failure_kind_of_errno(-ENOENT), FAILURE_UNAVAILABLE);
         cr_assert_eq(failure_kind_of_errno(-EACCES), FAILURE_UNAVAILABLE);
         cr_assert_eq(failure_kind_of_errno(-EMFILE), FAILURE_UNAVAILABLE);
+        cr_assert_eq(failure_kind_of_errno(-ENOLCK), FAILURE_UNAVAILABLE);
         cr_assert_eq(failure_kind_of_errno(0), FAILURE_NONE);
 }

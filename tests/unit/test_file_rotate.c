@@ -194,6 +194,22 @@ Test(file_rotate, M3_a_file_changed_by_another_program_stops_the_session) {
         finish(&fixture);
 }
 
+/* Whoever cannot look does not know that it was moved away. */
+Test(file_rotate, M6_a_file_that_cannot_be_examined_was_not_moved_away) {
+        struct fixture fixture;
+        int directory;
+
+        begin_with(&fixture, "", 4);
+        directory = fixture.destination->dir_fd;
+        fixture.destination->dir_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        expect_batch_stops(&fixture, "cannot examine: Not a directory");
+        (void) close(fixture.destination->dir_fd);
+        fixture.destination->dir_fd = directory;
+        fixture_must(&fixture, fixture_move(&fixture, 1, FIXTURE_EVENT_COUNT));
+        fixture_close(&fixture);
+        finish(&fixture);
+}
+
 Test(file_rotate, M3_links_and_other_kinds_of_files_are_refused) {
         struct fixture fixture;
         char path[640];

@@ -57,6 +57,17 @@ static void let_stamps_age(void) {
         (void) nanosleep(&span, NULL);
 }
 
+Test(sqlite_sync, m6_an_error_is_classed_by_what_the_kernel_said_of_it) {
+        cr_assert_eq(db_failure_kind(SQLITE_IOERR_FSTAT, EIO), FAILURE_STOP);
+        cr_assert_eq(db_failure_kind(SQLITE_IOERR_FSTAT, ENOMEM), FAILURE_UNAVAILABLE);
+        cr_assert_eq(db_failure_kind(SQLITE_IOERR_UNLOCK, EINTR), FAILURE_UNAVAILABLE);
+        cr_assert_eq(db_failure_kind(SQLITE_IOERR_READ, 0), FAILURE_STOP);
+        cr_assert_eq(db_failure_kind(SQLITE_IOERR_READ, ENOSPC), FAILURE_FULL);
+        cr_assert_eq(db_failure_kind(SQLITE_IOERR_FSYNC, EINTR), FAILURE_SYNC,
+                     "it is uncertain all the same");
+        cr_assert_eq(db_failure_kind(SQLITE_CORRUPT, ENOMEM), FAILURE_STOP);
+}
+
 Test(sqlite_sync, m11_wal_first_then_database) {
         struct source *source;
         uint64_t last;

@@ -180,8 +180,11 @@ int file_part_verify(struct destination *destination, const struct file_part *pa
                 return 0;
         if (fstat(part->fd, &opened) < 0)
                 return file_fail(destination, part->name, -errno, "examine", ret_failure);
-        if (fstatat(destination->dir_fd, part->name, &at_path, AT_SYMLINK_NOFOLLOW) < 0)
+        if (fstatat(destination->dir_fd, part->name, &at_path, AT_SYMLINK_NOFOLLOW) < 0) {
+                if (errno != ENOENT)
+                        return file_fail(destination, part->name, -errno, "examine", ret_failure);
                 at_path.st_ino = 0;
+        }
         if (at_path.st_ino != opened.st_ino || at_path.st_dev != opened.st_dev)
                 return failure_set(
                         ret_failure, -ESTALE, FAILURE_STOP,

@@ -351,8 +351,9 @@ int journal_file_look(struct journal_file *file, const struct journal_look *look
         r = look_into(file, look, fd, is_writable, ret_failure);
         /* Also after a failure: that the sync of this very file failed must not be forgotten (J10). */
         if (fstat(fd, &file->stat) < 0 && r >= 0)
-                r = failure_set(ret_failure, -EIO, FAILURE_STOP, "journal %s/%s cannot be looked at",
-                                look->directory, file->name);
+                r = failure_set(ret_failure, -errno, failure_kind_of_errno(errno),
+                                "journal %s/%s cannot be looked at: %s", look->directory, file->name,
+                                strerror(errno));
         if (r < 0)
                 file->is_dead = false; /* look again, whether it has changed or not */
         return r;

@@ -319,6 +319,9 @@ enum failure_kind db_failure_kind(int code, int system_errno) {
         if (code == SQLITE_IOERR_NOMEM || code == SQLITE_IOERR_LOCK || code == SQLITE_IOERR_RDLOCK ||
             code == SQLITE_IOERR_SHMOPEN || code == SQLITE_IOERR_SHMMAP || code == SQLITE_IOERR_SHMLOCK)
                 return FAILURE_UNAVAILABLE;
+        /* A host at its limits: it passes, and nothing is uncertain of it. */
+        if (is_io && failure_kind_of_errno(system_errno) == FAILURE_UNAVAILABLE)
+                return FAILURE_UNAVAILABLE;
 
         switch (code & 0xff) {
         case SQLITE_BUSY:
@@ -351,6 +354,7 @@ static int errno_of_code(int code, enum failure_kind kind) {
                 return -EINVAL;
         case FAILURE_UNAVAILABLE:
                 return (code & 0xff) == SQLITE_NOMEM      ? -ENOMEM
+                       : (code & 0xff) == SQLITE_PROTOCOL ? -EPROTO
                        : (code & 0xff) == SQLITE_READONLY ? -EACCES
                        : (code & 0xff) == SQLITE_CANTOPEN ? -EACCES
                                                           : -EBUSY;
