@@ -315,6 +315,10 @@ void pass_run(struct worker *worker) {
                 r = transaction_begin(worker, &failure);
         if (r < 0) {
                 transaction_void(&pass, &failure);
+                /* SQLite gave up on its locks. One that failed to unlock may be ours, and SQLite has forgotten
+                 * it: the kernel lets go of it when the files are closed. */
+                if (r == -EPROTO)
+                        target_close(worker);
                 return;
         }
         r = run_batches(&pass, &failure);

@@ -3,6 +3,7 @@
  * meanwhile: each case turned by hand, without threads. */
 #include "tests/unit/worker_fixture.h"
 #include "worker/destination/sqlite_destination.h"
+#include "worker/source/sqlite_db.h"
 
 TestSuite(mover, .init = worker_setup, .fini = worker_teardown);
 
@@ -351,6 +352,44 @@ Test(mover, M14_nothing_is_told_durable_that_was_not_committed) {
         settle();
         cr_assert_eq(session_durable_get(segment, 0, &position), 0);
         cr_assert_eq(position, 10);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+/* ---- M6: what SQLite forgot to unlock ------------------------------------------------------------------ */
+
+static unsigned close_count;
+
+static int begin_finds_a_forgotten_lock(struct destination *destination, struct failure *ret_failure) {
+        (void) destination;
+        return db_fail(NULL, SQLITE_PROTOCOL, "d.db", "begin a transaction in it", ret_failure);
+}
+
+static void close_is_counted(struct destination *destination) {
+        close_count++;
+        destination_ops_find("sqlite")->close(destination);
+}
+
+/* The kernel lets go of it when the files are closed; nobody else can. */
+Test(mover, M6_a_destination_whose_locks_are_in_doubt_is_opened_again) {
+        const struct destination_ops *ops = worker.destination_ops;
+        struct session *session = session_begin_on(0, "a", "a.db", "");
+        sqlite3 *app = app_outbox("a.db");
+
+        app_fill(app, 5);
+        settle();
+        replaced_destination_ops = *ops;
+        replaced_destination_ops.begin = begin_finds_a_forgotten_lock;
+        replaced_destination_ops.close = close_is_counted;
+        worker.destination_ops = &replaced_destination_ops;
+        app_fill(app, 5);
+        session_set_ready(session);
+        pass_run(&worker);
+        cr_assert_eq(close_count, 1);
+        expect_phase(0, SESSION_WAITING);
+        worker.destination_ops = ops;
+        retry_now(session);
+        settle();
+        cr_assert_eq(moved("a"), 10);
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 
