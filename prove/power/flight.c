@@ -2,8 +2,8 @@
 /* Calls between their entry and their exit, and what became of those that never returned.
  *
  * A process that is killed in a call leaves it done, not done, or done in part. Nothing tells which, so
- * the file is asked: before whoever comes after it (its heir) changes or syncs the file, because what the
- * heir found there is what it syncs. Must not touch: the files (they are read). */
+ * file and names are asked: before whoever comes after it (its heir) changes or syncs anything, because what
+ * the heir found there is what it syncs, renames or removes. Must not touch: the files (they are read). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -46,8 +46,6 @@ struct flight *flight_begin(struct recorder *recorder, const struct trace_call *
         flight->op = *op;
         flight->op.pid = call->tid;
         flight->op.role = (uint8_t) call->role;
-        if (tape_is_data(op->kind) || tape_is_sync(op->kind))
-                flights_settle_file(recorder, op->file, call->tid);
         flight->index = tape_enter(&recorder->tape, &flight->op);
         flight->op = recorder->tape.ops[flight->index]; /* its names and data live on the tape */
         recorder->flights[recorder->flight_count++] = flight;
@@ -207,12 +205,11 @@ static bool thread_is_dying(pid_t pid, pid_t tid) {
         return state == 'Z' || state == 'X' || (flags & PF_EXITING);
 }
 
-void flights_settle_file(struct recorder *recorder, uint32_t file, pid_t tid) {
+void flights_settle_dying(struct recorder *recorder) {
         for (size_t i = recorder->flight_count; i-- > 0;) {
                 struct flight *flight = recorder->flights[i];
 
-                if (flight->tid != tid && flight->op.file == file && tape_is_data(flight->op.kind) &&
-                    thread_is_dying(flight->pid, flight->tid))
+                if (thread_is_dying(flight->pid, flight->tid))
                         flight_settle(recorder, flight);
         }
 }

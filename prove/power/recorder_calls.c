@@ -468,6 +468,7 @@ void call_enter(struct recorder *recorder, const struct trace_call *call) {
 
         for (size_t i = 0; i < ELEMENTSOF(calls); i++)
                 if (calls[i].number == call->number) {
+                        flights_settle_dying(recorder);
                         calls[i].enter(recorder, call);
                         return;
                 }

@@ -58,8 +58,8 @@ struct flight *flight_find(struct recorder *recorder, pid_t tid);
 void flight_return(struct recorder *recorder, struct flight *flight, int64_t result);
 /* Of a process that was killed in a call: what the call did is read from the files. */
 void flights_settle(struct recorder *recorder, pid_t pid);
-/* The same for whoever is dying and has changed this file: before anyone else syncs or changes it. */
-void flights_settle_file(struct recorder *recorder, uint32_t file, pid_t tid);
+/* The same for whoever is dying: before anyone else changes or syncs anything. */
+void flights_settle_dying(struct recorder *recorder);
 
 /* recorder_calls.c */
 void call_enter(struct recorder *recorder, const struct trace_call *call);

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,5 +285,79 @@ Test(power_recorder, of_a_write_that_was_cut_short_the_file_is_asked) {
                 cr_assert_null(recorder_error(recorder), "%s", recorder_error(recorder));
                 cr_assert(accounted_for);
                 cr_expect_gt(count(TAPE_WRITE), 0);
+        }
+}
+
+/* Several at once, so that the tracer has not heard yet of calls that have been made. */
+#define VICTIMS 6
+
+struct victim {
+        pthread_mutex_t life;
+        pid_t pid;
+        char directory[2];
+        atomic_bool is_at_it;
+};
+
+/* Its memory takes a while to go, and the heir has learnt of the death before. */
+_Noreturn static void change_names(struct victim *victim) {
+        static char memory[8 * 1024 * 1024];
+
+        memset(memory, 'x', sizeof(memory));
+        must(mkdir(victim->directory, 0755) == 0 && chdir(victim->directory) == 0);
+        must(pthread_mutex_lock(&victim->life) == 0);
+        victim->is_at_it = true;
+        for (;;) {
+                must(close(open("made", O_WRONLY | O_CREAT | O_EXCL, 0644)) == 0);
+                must(rename("made", "named") == 0 && unlink("named") == 0);
+        }
+}
+
+static void victim_start(struct victim *victim, char name) {
+        pthread_mutexattr_t how;
+        pid_t pid;
+
+        must(pthread_mutexattr_init(&how) == 0);
+        must(pthread_mutexattr_setrobust(&how, PTHREAD_MUTEX_ROBUST) == 0);
+        must(pthread_mutexattr_setpshared(&how, PTHREAD_PROCESS_SHARED) == 0);
+        must(pthread_mutex_init(&victim->life, &how) == 0);
+        victim->directory[0] = name;
+        pid = fork();
+        if (pid == 0)
+                change_names(victim);
+        must(pid > 0);
+        victim->pid = pid;
+        while (!victim->is_at_it)
+                (void) usleep(100);
+}
+
+static void victim_inherit(struct victim *victim) {
+        int status;
+
+        must(kill(victim->pid, SIGKILL) == 0 && pthread_mutex_lock(&victim->life) == EOWNERDEAD);
+        must(chdir(victim->directory) == 0);
+        (void) rename("made", "kept");
+        (void) rename("named", "kept");
+        must(chdir("..") == 0);
+        must(waitpid(victim->pid, &status, 0) == victim->pid && WIFSIGNALED(status));
+}
+
+static void inherit_names(void) {
+        struct victim *victims = mmap(NULL, VICTIMS * sizeof(*victims), PROT_READ | PROT_WRITE,
+                                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+        must(victims != MAP_FAILED);
+        for (int i = 0; i < VICTIMS; i++)
+                victim_start(&victims[i], (char) ('a' + i));
+        for (int i = 0; i < VICTIMS; i++)
+                victim_inherit(&victims[i]);
+}
+
+Test(power_recorder, names_too_are_asked_before_whoever_comes_next_changes_them) {
+        for (int round = 0; round < 10; round++) {
+                end();
+                begin();
+                record(inherit_names);
+                cr_assert_null(recorder_error(recorder), "%s", recorder_error(recorder));
+                cr_assert(accounted_for, "round %d", round);
         }
 }
