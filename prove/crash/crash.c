@@ -20,7 +20,7 @@
 #define COUNTING_RUNS 3
 #define LIMIT_SECONDS 150 /* each wait in it has its own, of 30 s */
 #define FAILURES_MAX 20   /* then something is broken throughout, and the rest would say the same */
-#define VARIANT_MAX 8
+#define TRIED_FEW 8u      /* so many may well be passed by in one run */
 
 struct options {
         const char *directory, *point, *variant, *phase;
@@ -116,7 +116,8 @@ static void try_run(size_t index, struct world *world, void *data, void *context
                              .variant = effort->trials->variant,
                              .prepared = effort->prepared.directory,
                              .world = world,
-                             .data = data };
+                             .data = data,
+                             .fault = point_at(effort, index)->fault };
 
         crash_observe(&play, point_at(effort, index), 0);
 }
@@ -232,6 +233,31 @@ static void rows_print(const struct trials *trials, const struct row rows[TRACE_
         }
 }
 
+/* What was never tried cannot have held: a role whose calls nobody saw, or points that no run comes to. 0, or
+ * 1 after saying so. */
+static int missing_report(const struct trials *trials, const struct row rows[TRACE_ROLE_COUNT]) {
+        uint32_t tried = 0, unreached = 0;
+        int missing = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(counted_roles); i++) {
+                const struct row *row = &rows[counted_roles[i]];
+
+                tried += row->tried;
+                unreached += row->unreached;
+                if (row->calls > 0)
+                        continue;
+                missing = 1;
+                printf("NOTHING TO TRY: %s, %s: no call of the role %s was seen\n", trials->variant->name,
+                       phase_name(trials->phase), trace_role_name(counted_roles[i]));
+        }
+        if (tried >= TRIED_FEW && tried == unreached) {
+                missing = 1;
+                printf("NOTHING REACHED: %s, %s: none of %u points\n", trials->variant->name,
+                       phase_name(trials->phase), tried);
+        }
+        return missing;
+}
+
 /* ---- the whole --------------------------------------------------------------------------------- */
 static bool is_wanted(const struct effort *effort, const struct variant *variant, enum crash_phase phase) {
         if (effort->options.variant && strcmp(effort->options.variant, variant->name) != 0)
@@ -256,10 +282,13 @@ static int one_kind(struct effort *effort, const struct variant *variant, enum c
         effort->try_count = trials.try_count;
         if (effort->options.sample)
                 effort->try_count = MIN_OF(trials.try_count,
-                                           (size_t) effort->options.sample / effort->kinds + 1);
+                                           ((size_t) effort->options.sample + effort->kinds - 1) /
+                                                   effort->kinds);
         if (!effort->options.only_counts)
                 r = try_all(effort);
         rows_print(&trials, rows, sum);
+        if (r >= 0)
+                r += missing_report(&trials, rows);
         trials_done(&trials);
         return r;
 }
@@ -305,8 +334,11 @@ static int one_point(struct effort *effort) {
         effort->trials = &trials;
         effort->rows = rows;
         effort->try_count = 1;
+        effort->options.is_verbose = true;
         r = try_all(effort);
         row = &rows[lane_role(point.lane)];
+        if (point.fault != FAULT_KILL && r >= 0)
+                outcomes_print(&effort->outcomes);
         if (r == 0)
                 printf("%s, variant %s: %s\n", effort->options.point, trials.variant->name,
                        row->unreached ? "not reached in this run; all is moved" : "held");
@@ -328,6 +360,13 @@ static const char usage[] =
         "  --verbose                         names the points that were not reached, too\n"
         "  --directory DIR                   where the runs live (default $TMPDIR or /tmp)\n"
         "  --parallel N                      runs at a time (default: twice the processors)\n";
+
+static bool phase_is_known(const char *name) {
+        for (unsigned phase = 0; phase < CRASH_PHASES; phase++)
+                if (strcmp(name, phase_name((enum crash_phase) phase)) == 0)
+                        return true;
+        return false;
+}
 
 static int options_parse(int argc, char **argv, struct options *options) {
         static const struct option known[] = {
@@ -379,7 +418,10 @@ static int options_parse(int argc, char **argv, struct options *options) {
                 default:
                         return -EINVAL;
                 }
-        return optind == argc && (!options->variant || crash_variant_find(options->variant)) ? 0 : -EINVAL;
+        if (optind != argc || (options->variant && !crash_variant_find(options->variant)) ||
+            (options->phase && !phase_is_known(options->phase)))
+                return -EINVAL;
+        return 0;
 }
 
 static int prove(int argc, char **argv, bool makes_errors) {

@@ -115,6 +115,7 @@ struct play {
         const char *prepared; /* directory of the outboxes that each run begins with: prepare.c */
         struct world *world;
         struct run_data *data;
+        enum fault fault; /* that will be made; FAULT_KILL: none */
         bool counts_places;
 };
 

@@ -23,7 +23,7 @@
 
 struct shared_memory {
         pid_t pid;
-        bool is_known;
+        bool is_known, is_too_much; /* more regions than fit: it is always different */
         size_t region_count;
         struct iovec regions[REGIONS_MAX];
 };
@@ -61,13 +61,17 @@ static void learn(struct shared_memory *shared) {
         FILE *maps;
 
         shared->is_known = true;
+        shared->is_too_much = false;
         shared->region_count = 0;
         (void) snprintf(path, sizeof(path), "/proc/%d/maps", (int) shared->pid);
         maps = fopen(path, "re");
         while (maps && fgets(line, sizeof(line), maps))
                 /* NOLINTNEXTLINE(cert-err34-c): the kernel wrote it */
-                if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) == 3 && strcmp(mode, "rw-s") == 0 &&
-                    shared->region_count < REGIONS_MAX)
+                if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) != 3 || strcmp(mode, "rw-s") != 0)
+                        continue;
+                else if (shared->region_count == REGIONS_MAX)
+                        shared->is_too_much = true;
+                else
                         shared->regions[shared->region_count++] = (struct iovec){ .iov_base = (void *) from,
                                                                                   .iov_len = to - from };
         if (maps)
@@ -87,6 +91,8 @@ static uint64_t digest_or_none(struct memory *memory, const struct shared_memory
         size_t wanted = 0;
         ssize_t bytes = fetch(memory, shared);
 
+        if (shared->is_too_much)
+                return 0;
         for (size_t i = 0; i < shared->region_count; i++)
                 wanted += shared->regions[i].iov_len;
         return bytes >= 0 && (size_t) bytes == wanted ? XXH3_64bits(memory->bytes, wanted) | 1 : 0;

@@ -1,9 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of outcomes; see outcomes.h. */
 #include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
 
 #include "base/macro.h"
 #include "prove/crash/outcomes.h"
+
+/* M6 to M8: what passes by itself, and a disk that is full, are waited for. A disk that cannot read or write
+ * stops a session, and so does a sync that failed, whatever it says. SQLite calls a database "malformed" that
+ * it could not read. */
+bool stop_is_right(enum fault fault, uint64_t number, const char *reason) {
+        static const char *const words[] = { "Input/output error", "disk I/O error", "malformed", "sync" };
+        const bool is_sync = number == SYS_fsync || number == SYS_fdatasync;
+
+        if (fault != FAULT_EIO && !(fault == FAULT_ENOSPC && is_sync))
+                return false;
+        for (size_t i = 0; i < ELEMENTSOF(words); i++)
+                if (strstr(reason, words[i]))
+                        return true;
+        return false;
+}
 
 enum outcome outcome_of(const struct run_data *data, bool held) {
         if (!held)

@@ -24,6 +24,8 @@ struct outcomes {
         } rows[OUTCOMES_MAX];
 };
 
+/* Whether a session may stop of it, and says what it was. */
+bool stop_is_right(enum fault fault, uint64_t number, const char *reason);
 enum outcome outcome_of(const struct run_data *data, bool held);
 void outcomes_add(struct outcomes *outcomes, uint16_t number, enum fault fault, enum outcome outcome);
 void outcomes_print(const struct outcomes *outcomes);

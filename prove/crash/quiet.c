@@ -4,12 +4,15 @@
  * the same world behind, so one of the two is tried.
  *
  * What the kernel undoes at a death anyway (descriptors, locks, mappings, watches, timers) is quiet, too:
- * between the two places nothing else of this thread happens. Not quiet: a wait that was ended by somebody's
+ * between the two places nothing else of this thread happens. That holds for flock() and for offsets, which
+ * belong to the open file, because nobody shares one: descriptors are closed over an exec, and the keeper
+ * closes what it inherits before it does anything else. Not quiet: a wait that was ended by somebody's
  * wake, which a dead one has taken from the others (S7). Whatever is not listed is not quiet. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "base/macro.h"
 #include "prove/crash/crash.h"
@@ -73,7 +76,6 @@ static const uint16_t quiet_calls[] = {
         SYS_rseq,
         SYS_membarrier,
         SYS_sched_yield,
-        SYS_restart_syscall,
         /* my settings */
         SYS_prctl,
         SYS_prlimit64,
@@ -143,10 +145,12 @@ bool call_is_quiet(const struct trace_call *call) {
 #endif
         case SYS_futex:
         case SYS_futex_waitv:
+        case SYS_restart_syscall: /* a wait of either that a signal, or we, broke into */
                 return call->result == -ETIMEDOUT || call->result == -EAGAIN || call->result == -EINTR;
         case SYS_wait4:
-        case SYS_waitid:
                 return call->result <= 0;
+        case SYS_waitid: /* 0, too, where somebody was reaped */
+                return call->result < 0 || (call->arguments[3] & WNOWAIT) != 0;
         default:
                 break;
         }

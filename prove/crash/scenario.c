@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "prove/crash/crash.h"
+#include "prove/crash/outcomes.h"
 #include "prove/world/outbox.h"
 
 #define DESTINATION "d"
@@ -52,7 +53,7 @@ static bool destination_stands(const struct play *play) {
 
 static void supervisor_start(struct play *play);
 
-/* A fault may stop a session, with a reason; then the operator accepts it, as the reason says. */
+/* Some faults may stop a session, with the right reason; then the operator accepts it, as the reason says. */
 static void accept_stops(struct play *play) {
         for (size_t i = 0; i < play->world->outbox_count; i++) {
                 const char *name = play->world->outboxes[i].name;
@@ -63,8 +64,10 @@ static void accept_stops(struct play *play) {
                 play->data->has_waited |= status.phase == SESSION_WAITING;
                 if (status.phase != SESSION_STOPPED)
                         continue;
-                if (status.reason[0] == '\0')
-                        world_fail(play->world, "session %s is stopped and does not say why", name);
+                if (!stop_is_right(play->fault, play->data->hit_number, status.reason))
+                        world_fail(play->world, "%s of %s is not why session %s may stop: \"%s\"",
+                                   fault_name(play->fault), call_name(play->data->hit_number), name,
+                                   status.reason);
                 play->data->was_stopped = true;
                 (void) snprintf(play->data->reason, sizeof(play->data->reason), "%s", status.reason);
                 (void) baton(play->world, "adopt", name);

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include "base/macro.h"
+#include "prove/crash/outcomes.h"
 #include "prove/crash/trials.h"
 
 Test(crash_trials, a_point_is_read_as_it_is_written) {
@@ -149,8 +150,11 @@ Test(crash_trials, S7_a_wait_that_somebody_ended_is_not_quiet) {
         cr_expect_not(is_quiet(SYS_futex_waitv, 0, 0, 1));
         cr_expect(is_quiet(SYS_futex_waitv, 0, 0, -ETIMEDOUT));
         cr_expect(is_quiet(SYS_futex, 0, 0, -EAGAIN));
+        cr_expect_not(is_quiet(SYS_restart_syscall, 0, 0, 0), "the rest of such a wait");
         cr_expect_not(is_quiet(SYS_wait4, 0, 0, 812));
         cr_expect(is_quiet(SYS_wait4, 0, 0, 0));
+        cr_expect_not(is_quiet(SYS_waitid, 0, 0, 0), "somebody may have been reaped");
+        cr_expect(is_quiet(SYS_waitid, 0, 0, -ECHILD));
 }
 
 Test(crash_trials, an_open_that_may_make_a_file_is_not_quiet) {
@@ -182,4 +186,19 @@ Test(crash_trials, of_alike_calls_the_first_and_the_last_fail, .init = begin) {
         cr_expect_eq(trials.tries[1].fault, FAULT_ENOSPC);
         cr_expect_eq(trials.tries[2].call, 3);
         cr_expect_eq(trials.tries[4].call, 4);
+}
+
+/* M6 to M8: a stop that the operator accepts must not hide one that never should have been. */
+Test(crash_trials, a_session_stops_of_what_does_not_pass_alone_and_says_it) {
+        const char *broken = "d.db: cannot read it: disk I/O error", *synced = "the sync of its -wal failed";
+
+        cr_expect(stop_is_right(FAULT_EIO, SYS_pread64, broken));
+        cr_expect(stop_is_right(FAULT_EIO, SYS_fdatasync, synced));
+        cr_expect(stop_is_right(FAULT_ENOSPC, SYS_fsync, synced));
+        cr_expect_not(stop_is_right(FAULT_ENOSPC, SYS_pwrite64, broken), "a full disk is waited for (M8)");
+        for (unsigned fault = FAULT_EINTR; fault < FAULT_COUNT; fault++)
+                cr_expect_not(stop_is_right((enum fault) fault, SYS_fdatasync, broken));
+        cr_expect_not(stop_is_right(FAULT_SHORT, SYS_pwrite64, broken));
+        cr_expect_not(stop_is_right(FAULT_EIO, SYS_newfstatat, "a.jsonl was moved away or replaced"));
+        cr_expect_not(stop_is_right(FAULT_EIO, SYS_pread64, ""));
 }
