@@ -3,7 +3,6 @@
  * and tries what comes of it. Must not touch: anything but its worlds. */
 #include "prove/power/power.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -14,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "prove/power/record.h"
 #include "prove/power/round.h"
 
@@ -59,22 +59,14 @@ static void print_usage(FILE *file) {
                 fprintf(file, "  %-10s  %s\n", variants[i].name, variants[i].what);
 }
 
-static bool parse_number(const char *text, uint64_t *ret_number) {
-        char *rest;
-
-        errno = 0;
-        *ret_number = strtoull(text, &rest, 10);
-        return errno == 0 && rest != text && *rest == '\0' && text[0] != '-';
-}
-
 static bool parse_point(const char *text, struct agenda_options *options) {
         _cleanup_free_ char *copy = strdup(text);
         char *colon = copy ? strchr(copy, ':') : NULL;
 
         if (colon)
                 *colon++ = '\0';
-        return copy && parse_number(copy, &options->only_moment) &&
-               (!colon || parse_number(colon, &options->only_state));
+        return copy && text_parse_u64(copy, &options->only_moment) >= 0 &&
+               (!colon || text_parse_u64(colon, &options->only_state) >= 0);
 }
 
 static bool parse_variant(struct power *power, const char *name) {
@@ -89,7 +81,7 @@ static bool parse_variant(struct power *power, const char *name) {
 static bool parse_option(struct power *power, int option, const char *value) {
         struct agenda_options *how = &power->how;
         uint64_t number = 0;
-        bool ok = strchr("spnf", option) ? parse_number(value, &number) : true;
+        bool ok = !strchr("spnf", option) || text_parse_u64(value, &number) >= 0;
 
         switch (option) {
         case 'd':

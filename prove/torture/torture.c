@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "prove/prove.h"
 #include "prove/torture/torture.h"
 
@@ -241,14 +242,6 @@ static int run_all(struct torture *run) {
 }
 
 /* ---- options -------------------------------------------------------------------------------------------- */
-static bool parse_number(const char *text, uint64_t most, uint64_t *ret_number) {
-        char *end;
-
-        errno = 0;
-        *ret_number = strtoull(text, &end, 10);
-        return errno == 0 && end != text && *end == '\0' && text[0] != '-' && *ret_number <= most;
-}
-
 int torture_main(int argc, char **argv) {
         static const struct option options[] = {
                 { "seed", required_argument, NULL, 's' },
@@ -270,10 +263,11 @@ int torture_main(int argc, char **argv) {
         while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0)
                 switch (option) {
                 case 's':
-                        good = good && parse_number(optarg, UINT64_MAX, &run->seed);
+                        good = good && text_parse_u64(optarg, &run->seed) >= 0;
                         break;
                 case 't':
-                        good = good && parse_number(optarg, SECONDS_MOST, &number) && number > 0;
+                        good = good && text_parse_u64(optarg, &number) >= 0 && number > 0 &&
+                               number <= SECONDS_MOST;
                         run->seconds = (unsigned) number;
                         break;
                 case 'd':
