@@ -38,6 +38,20 @@ bool life_is_live(const struct segment *segment, uint64_t ref) {
                !life_mutex_says_dead(worker);
 }
 
+bool life_may_be_given(const struct segment *segment, uint64_t ref, uint32_t pool_index) {
+        const struct layout_worker *worker;
+
+        assert(pool_index < segment->pool_count);
+
+        if (!life_is_live(segment, ref))
+                return false;
+        worker = segment->workers + worker_ref_index(ref);
+        return life_word_state(atomic_load_explicit(&worker->life, memory_order_acquire)) == LIFE_LIVE &&
+               atomic_load_explicit(&worker->pool_index, memory_order_acquire) == pool_index &&
+               atomic_load_explicit(&worker->drain_ref, memory_order_relaxed) != ref &&
+               atomic_load_explicit(&worker->phase, memory_order_relaxed) != PHASE_DRAINING;
+}
+
 bool life_process_is_gone(const struct segment *segment, uint32_t worker_index) {
         const struct layout_worker *worker;
         uint32_t word, pid;

@@ -23,6 +23,8 @@ void life_leave(struct segment *segment, uint64_t ref);
 
 /* True while this very worker (generation) is ENTERING or LIVE and not proven dead. A word only. */
 bool life_is_live(const struct segment *segment, uint64_t ref);
+/* True while it is LIVE in this pool and does not drain: slots may be given to it (H9). Words only. */
+bool life_may_be_given(const struct segment *segment, uint64_t ref, uint32_t pool_index);
 /* Proof by the robust word (FUTEX_OWNER_DIED) or by the process being gone (pid and start time).
  * Never by a time-out (S3). */
 bool life_is_proven_dead(const struct segment *segment, uint64_t ref);

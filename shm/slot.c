@@ -20,6 +20,7 @@
 #include "shm/lock.h"
 #include "shm/pool.h"
 #include "shm/sequence.h"
+#include "shm/takeover.h"
 
 /* S4: so many may have died at a slot; then nobody touches it again. */
 #define ORPHAN_ATTEMPT_COUNT_MAX 3
@@ -350,7 +351,7 @@ static bool slot_is_held_by(const struct layout_slot *slot, uint64_t self_ref, u
                atomic_load_explicit(&slot->epoch, memory_order_relaxed) == epoch;
 }
 
-/* Under the pool mutex. *change says to whom; a receiver that is not live gets nothing. */
+/* Under the pool mutex. *change says to whom. */
 static int slot_release_locked(struct segment *segment, struct layout_slot *slot, uint64_t self_ref,
                                uint64_t epoch, const struct slot_change *change) {
         int r;
@@ -365,15 +366,6 @@ static int slot_release_locked(struct segment *segment, struct layout_slot *slot
         r = slot_is_held_by(slot, self_ref, epoch) ? slot_apply(slot, change) : -EPERM;
         slot_unlock(slot);
         return r;
-}
-
-static bool worker_is_in_pool(const struct segment *segment, uint64_t ref, uint32_t pool_index) {
-        assert(segment);
-        assert(pool_index < segment->pool_count);
-
-        return life_is_live(segment, ref) &&
-               atomic_load_explicit(&segment->workers[worker_ref_index(ref)].pool_index,
-                                    memory_order_acquire) == pool_index;
 }
 
 int slot_release(struct segment *segment, uint32_t slot_index, uint64_t self_ref, uint64_t epoch,
@@ -394,25 +386,27 @@ int slot_release(struct segment *segment, uint32_t slot_index, uint64_t self_ref
         r = pool_lock(segment, pool_index, self_ref);
         if (r < 0)
                 return r;
-        if (to_ref != 0 && worker_is_in_pool(segment, to_ref, pool_index))
+        if (life_may_be_given(segment, to_ref, pool_index))
                 change = (struct slot_change){
                         .event = SLOT_EVENT_HANDOVER,
                         .to_ref = to_ref,
                         .how = TAKE_HANDOVER,
                 };
-        else if (to_ref != 0) /* the receiver died or left: its heir is told */
-                to_ref = atomic_load_explicit(&slot->heir_ref, memory_order_acquire);
         pool = segment->pools + pool_index;
         hints_were_owed = pool->hints_owed; /* by one who died: the next look's business, not ours */
         pool->hints_owed = 1;
         r = slot_release_locked(segment, slot, self_ref, epoch, &change);
         CRASH_POINT("shm.K25");
-        if (r >= 0 && to_ref != 0) {
+        if (r >= 0 && change.to_ref != 0) {
                 inbox_put(segment, to_ref, slot_index);
                 CRASH_POINT("shm.K26");
                 doorbell_ring(segment, to_ref);
         }
         pool->hints_owed = hints_were_owed;
+        /* The receiver died, left or drains. The look knows who may have it, self too: an orphan that is meant
+         * for the gone would wait for a supervisor (S7). */
+        if (r >= 0 && change.to_ref != to_ref)
+                r = takeover_run_locked(segment, pool_index, self_ref, NULL);
         pool_unlock(segment, pool_index);
         return r;
 }

@@ -22,9 +22,9 @@ int slot_read(const struct segment *segment, uint32_t slot_index, struct slot_vi
  * the pool mutex: the caller holds nothing above LOCK_TURN. */
 int slot_take(struct segment *segment, uint32_t slot_index, uint64_t self_ref, uint64_t *ret_epoch);
 
-/* The owner gives the slot up at a batch boundary: to `to_ref` if that worker is live (checked under
- * the pool mutex, so that no death is missed), else to nobody (SLOT_ORPHAN; the heir is told), and rings. 0; -EPERM if
- * self is not the owner at `epoch`. */
+/* The owner gives the slot up at a batch boundary, and rings: to `to_ref`, or, where that worker may not be
+ * given any (checked under the pool mutex, so that no death is missed), to whom a look chooses, which may be
+ * self at a new epoch; 0: to nobody (SLOT_ORPHAN). 0; -EPERM if self is not the owner at `epoch`. */
 int slot_release(struct segment *segment, uint32_t slot_index, uint64_t self_ref, uint64_t epoch,
                  uint64_t to_ref);
 
@@ -51,7 +51,7 @@ enum slot_event {
         SLOT_EVENT_RETIRE,        /* slot_retire() */
         SLOT_EVENT_TAKE,          /* slot_take() */
         SLOT_EVENT_GIVE,          /* slot_give(), to a live worker */
-        SLOT_EVENT_HANDOVER,      /* slot_release() to a live worker */
+        SLOT_EVENT_HANDOVER,      /* slot_release() to another worker */
         SLOT_EVENT_RELEASE,       /* slot_release() to nobody */
         SLOT_EVENT_BEREAVE,       /* slot_give() to nobody: the owner is dead and no other lives */
         SLOT_EVENT_RAISE,         /* slot_raise_epoch() */

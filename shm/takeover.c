@@ -56,15 +56,6 @@ static bool look_proves_dead(const struct look *look, struct layout_worker *work
         return life_word_state(life) == LIFE_LEFT && life_mutex_is_free(worker);
 }
 
-/* Leaving workers keep what they own until they release it, but get nothing. */
-static bool worker_is_draining(const struct layout_worker *worker, uint64_t ref) {
-        assert(worker);
-        assert(ref != 0);
-
-        return atomic_load_explicit(&worker->drain_ref, memory_order_relaxed) == ref ||
-               atomic_load_explicit(&worker->phase, memory_order_relaxed) == PHASE_DRAINING;
-}
-
 static void look_at_worker(struct look *look, uint32_t index) {
         struct layout_worker *worker = look->segment->workers + index;
         uint64_t life = atomic_load_explicit(&worker->life, memory_order_acquire);
@@ -94,7 +85,7 @@ static void look_at_worker(struct look *look, uint32_t index) {
         /* Of another pool (by its own record, which may be wrong): it owns what it owns while it lives. */
         if ((state == LIFE_LIVE || state == LIFE_ENTERING) && !life_mutex_says_dead(worker)) {
                 look->live[index] = life_word_ref(index, life);
-                if (is_member && state == LIFE_LIVE && !worker_is_draining(worker, look->live[index]))
+                if (life_may_be_given(look->segment, look->live[index], look->pool_index))
                         look->load[index] = 0;
         }
 }

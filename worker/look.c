@@ -49,11 +49,12 @@ static void session_begin(struct worker *worker, uint32_t slot_index, uint64_t e
                 session_begin_with(worker, slot_index, epoch, entry);
 }
 
-/* Where the slot should go, or 0 to stay: a different worker that lives. */
+/* Where the slot should go, or 0 to stay: a different worker that may be given slots (H9). */
 static uint64_t other_owner(const struct worker *worker, const struct slot_view *view) {
         if (view->assigned_ref == 0 || view->assigned_ref == worker->ref)
                 return 0;
-        return life_is_live(worker->segment, view->assigned_ref) ? view->assigned_ref : 0;
+        return life_may_be_given(worker->segment, view->assigned_ref, worker->pool_index) ? view->assigned_ref
+                                                                                          : 0;
 }
 
 /* `baton adopt`: the counter in the slot passed what this session has answered (M4). */

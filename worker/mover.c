@@ -32,9 +32,11 @@ static uint64_t successor_of(const struct worker *worker, uint32_t slot_index) {
 
         if (atomic_load(&worker->draining) == DRAIN_STOP || slot_read(worker->segment, slot_index, &view) < 0)
                 return 0;
-        if (view.assigned_ref != worker->ref && life_is_live(worker->segment, view.assigned_ref))
+        if (view.assigned_ref != worker->ref &&
+            life_may_be_given(worker->segment, view.assigned_ref, worker->pool_index))
                 return view.assigned_ref;
-        if (view.heir_ref != worker->ref && life_is_live(worker->segment, view.heir_ref))
+        if (view.heir_ref != worker->ref &&
+            life_may_be_given(worker->segment, view.heir_ref, worker->pool_index))
                 return view.heir_ref;
         return 0;
 }

@@ -209,6 +209,42 @@ Test(shm_crash, s3_an_owner_dies_at_every_point_of_taking_and_handing_over, .tim
         }
 }
 
+static int release_to_the_gone_as_told(struct segment *segment, void *argument) {
+        struct failure failure;
+        uint64_t ref, epoch;
+
+        if (life_enter(segment, 0, &ref, &failure) < 0)
+                return 1;
+        sessions_configure(segment, 0, 0, 1); /* only now, or the look on entering would give it to us */
+        slot_assign(segment, 0, ref, 0);
+        if (slot_take(segment, 0, ref, &epoch) < 0)
+                return 2;
+        slot_assign(segment, 0, worker_ref(7, 1), worker_ref(6, 1));
+        (void) setenv("BATON_CRASH", argument, 1);
+        (void) slot_release(segment, 0, ref, epoch, worker_ref(7, 1));
+        return 3;
+}
+
+/* The receiver is gone, and its heir too; the owner dies while it looks for another. */
+Test(shm_crash, s7_an_owner_dies_at_every_point_of_releasing_to_the_gone, .timeout = 120) {
+        static const char *const points[] = { "shm.K24", "shm.K18", "shm.K19", "shm.K21", "shm.K25",
+                                              "shm.K9",  "shm.K16", "shm.K17", "shm.K20", "shm.K21:2",
+                                              "shm.K11", "shm.K12", "shm.K13" };
+
+        for (size_t i = 0; i < ELEMENTSOF(points); i++) {
+                struct segment *segment = test_segment(8, 64);
+                struct peer other = peer_start(segment, 0, false);
+
+                sessions_configure(segment, 0, 1, SESSIONS - 1);
+                cr_assert_eq(takeover_run(segment, 0, 0, NULL), 0);
+                child_was_killed(child_run(segment, release_to_the_gone_as_told,
+                                           (void *) (uintptr_t) points[i]),
+                                 points[i]);
+                last_looks(segment, other.ref, points[i]);
+                cr_assert_eq(slot_view_of(segment, 0).owner_ref, other.ref, "%s", points[i]);
+        }
+}
+
 static void three_takers_die_at(const char *point) {
         struct scene scene = scene_with_a_corpse();
 

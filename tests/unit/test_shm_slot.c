@@ -118,6 +118,11 @@ static struct answer tell_release(struct actor *actor, uint32_t slot_index, uint
         return tell(actor, (struct order){ RELEASE, slot_index, to_ref, epoch });
 }
 
+static void drop_hint(void *context, uint32_t slot_index) {
+        (void) context;
+        (void) slot_index;
+}
+
 Test(shm_slot, s2_take_is_for_the_assigned_or_the_heir) {
         struct segment *segment = test_segment(8, 16);
         struct actor a = actor_start(segment), b = actor_start(segment);
@@ -172,12 +177,58 @@ Test(shm_slot, s3_only_the_owner_at_its_epoch_releases) {
         cr_assert_eq(view.taken_by, TAKE_HANDOVER);
         cr_assert_eq(tell_release(&a, 0, epoch, b.peer.ref).r, -EPERM, "once");
 
-        cr_assert_eq(tell_release(&b, 0, epoch + 1, worker_ref(6, 3)).r, 0);
+        cr_assert_eq(tell_release(&b, 0, epoch + 1, 0).r, 0);
         view = slot_view_of(segment, 0);
-        cr_assert_eq(view.state, SLOT_ORPHAN, "a receiver that is not live gets nothing");
+        cr_assert_eq(view.state, SLOT_ORPHAN, "to nobody");
         cr_assert_eq(view.owner_ref, 0);
         cr_assert_eq(view.epoch, epoch + 1);
         cr_assert_eq(tell_take(&a, 0).epoch, epoch + 2);
+}
+
+/* S7: without a supervisor nobody could take a slot whose assigned worker and heir are both gone. */
+Test(shm_slot, s7_what_is_released_to_the_gone_goes_on) {
+        struct segment *segment = test_segment(8, 16);
+        struct actor a = actor_start(segment), b = actor_start(segment), c;
+        uint32_t rings;
+        uint64_t epoch;
+        struct slot_view view;
+
+        sessions_configure(segment, 0, 0, 1);
+        slot_assign(segment, 0, a.peer.ref, worker_ref(7, 1));
+        epoch = tell_take(&a, 0).epoch;
+        slot_assign(segment, 0, b.peer.ref, worker_ref(7, 1));
+        (void) inbox_drain(segment, a.peer.ref, drop_hint, NULL);
+        rings = atomic_load(&segment->workers[worker_ref_index(a.peer.ref)].doorbell);
+        (void) tell(&b, (struct order){ LEAVE, 0, 0, 0 });
+        cr_assert_eq(tell_release(&a, 0, epoch, b.peer.ref).r, 0);
+        view = slot_view_of(segment, 0);
+        cr_assert_eq(view.owner_ref, a.peer.ref, "nobody else lives");
+        cr_assert_eq(view.epoch, epoch + 1, "S2: an ownership of its own");
+        cr_assert_eq(view.taken_by, TAKE_BALANCE);
+        cr_assert_eq(inbox_drain(segment, a.peer.ref, drop_hint, NULL), 1, "S12: it is told");
+        cr_assert_neq(atomic_load(&segment->workers[worker_ref_index(a.peer.ref)].doorbell), rings);
+
+        c = actor_start(segment);
+        slot_assign(segment, 0, b.peer.ref, c.peer.ref);
+        cr_assert_eq(tell_release(&a, 0, epoch + 1, b.peer.ref).r, 0);
+        view = slot_view_of(segment, 0);
+        cr_assert_eq(view.owner_ref, c.peer.ref, "the heir, where that lives");
+        cr_assert_eq(view.taken_by, TAKE_HEIR);
+}
+
+/* H9: who drains would only have to give it on. */
+Test(shm_slot, s7_what_is_released_to_a_draining_worker_goes_on) {
+        struct segment *segment = test_segment(8, 16);
+        struct actor a = actor_start(segment), b = actor_start(segment);
+        uint64_t epoch;
+
+        sessions_configure(segment, 0, 0, 1);
+        slot_assign(segment, 0, a.peer.ref, 0);
+        epoch = tell_take(&a, 0).epoch;
+        slot_assign(segment, 0, b.peer.ref, 0);
+        atomic_store(&segment->workers[worker_ref_index(b.peer.ref)].drain_ref, b.peer.ref);
+        cr_assert_eq(tell_release(&a, 0, epoch, b.peer.ref).r, 0);
+        cr_assert_eq(slot_view_of(segment, 0).owner_ref, a.peer.ref);
 }
 
 Test(shm_slot, s11_raise_epoch) {
