@@ -4,6 +4,7 @@
 #include "prove/power/record.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +14,6 @@
 
 #include "prove/power/account.h"
 #include "prove/power/recorder.h"
-
-#define RECORDINGS_MOST 3
 
 struct recording {
         struct world *world;
@@ -61,6 +60,16 @@ static void on_mark(struct tracer *tracer, uint64_t mark, void *context) {
         }
 }
 
+/* The recorder missed something, or took it for something else: never chance. */
+static void tell_unaccounted(struct recording *recording) {
+        fprintf(stderr,
+                "power: the tape does not account for what stands in %s; it is kept there (power.tape)\n",
+                recording->root);
+        recording->world->keeps_files = true;
+        (void) tape_store(recorder_tape(recording->recorder), AT_FDCWD,
+                          world_path(recording->world, "power.tape"));
+}
+
 static int run_traced(struct recording *recording) {
         const struct tracer_options options = {
                 .on_call = on_call,
@@ -83,10 +92,10 @@ static int run_traced(struct recording *recording) {
         else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
                 fprintf(stderr, "power: the scenario itself failed (its own words stand above)\n");
         else if (!recording->is_accounted_for)
-                r = -EAGAIN;
+                tell_unaccounted(recording);
         else
                 return 0;
-        return r == -EAGAIN ? r : -1;
+        return -1;
 }
 
 static void recording_begin(struct recording *recording, struct world *world, const char *directory) {
@@ -111,7 +120,7 @@ static void recording_end(struct recording *recording, bool is_good, struct tape
         world_end(recording->world);
 }
 
-static int variant_once(const struct variant *variant, const char *directory, struct tape *ret_tape) {
+int record_variant(const struct variant *variant, const char *directory, struct tape *ret_tape) {
         struct recording recording = { .variant = variant, .play = scenario_play };
         struct world world;
         int r;
@@ -155,7 +164,7 @@ static void carry_identities(const struct tape *first, struct tape *tape) {
         disk_done(&disk);
 }
 
-static int recovery_once(const struct replay *replay, const char *directory, struct tape *ret_tape) {
+int record_recovery(const struct replay *replay, const char *directory, struct tape *ret_tape) {
         struct recording recording = { .variant = replay->variant, .play = replay_play };
         struct world world;
         int r;
@@ -167,35 +176,4 @@ static int recovery_once(const struct replay *replay, const char *directory, str
                 carry_identities(replay->tape, recorder_tape(recording.recorder));
         recording_end(&recording, r == 0, ret_tape);
         return r;
-}
-
-/* ---- and again --------------------------------------------------------------------------------------- */
-/* Who is killed inside a call has made it or not, and nobody is told which: now and then a tape does not account
- * for what stands there, and is made again. A recorder that misses something misses it each time. */
-static bool is_to_be_made_again(int r, unsigned *attempts) {
-        if (r != -EAGAIN)
-                return false;
-        fprintf(stderr, "power: the tape does not account for what stands in its directory%s\n",
-                *attempts + 1 < RECORDINGS_MOST ? "; recorded again" : "");
-        return ++*attempts < RECORDINGS_MOST;
-}
-
-int record_variant(const struct variant *variant, const char *directory, struct tape *ret_tape) {
-        unsigned attempts = 0;
-        int r;
-
-        do
-                r = variant_once(variant, directory, ret_tape);
-        while (is_to_be_made_again(r, &attempts));
-        return r < 0 ? -1 : 0;
-}
-
-int record_recovery(const struct replay *replay, const char *directory, struct tape *ret_tape) {
-        unsigned attempts = 0;
-        int r;
-
-        do
-                r = recovery_once(replay, directory, ret_tape);
-        while (is_to_be_made_again(r, &attempts));
-        return r < 0 ? -1 : 0;
 }
