@@ -55,6 +55,7 @@ const char *fault_name(enum fault fault);
 int fault_error(enum fault fault);
 enum fault fault_find(const char *name); /* FAULT_KILL: none of this name */
 bool fault_fits(enum fault fault, uint64_t number);
+bool call_is_unlock(const struct trace_call *call); /* which never fails */
 
 struct point {
         unsigned lane;
@@ -83,7 +84,8 @@ struct counted_call {
         uint8_t is_quiet;     /* it changed nothing that outlives the process: its entry and exit are one */
         uint8_t is_same;      /* shared memory stood as at the exit before: that and its entry are one */
         uint8_t has_returned; /* its exit was seen */
-        uint32_t place;       /* in the code: call and innermost frames; for errors alone */
+        uint8_t is_unlock;
+        uint32_t place; /* in the code: call and innermost frames; for errors alone */
 };
 
 /* Shared by the processes of one run. */

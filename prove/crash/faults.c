@@ -3,8 +3,13 @@
  * a socket with ENOSPC), or because a failure of it is the death of the program by the C library's own hand.
  *
  * An interrupted or short call is the kernel's right at any time; EIO and ENOSPC are a disk's; EMFILE and
- * ENOMEM a host's; ENOLCK a file system's. A failed sync is M7: what it was to make durable may be lost. */
+ * ENOMEM a host's; ENOLCK a file system's. A failed sync is M7: what it was to make durable may be lost.
+ *
+ * An unlock is let alone: no local file system fails one, and SQLite, which makes nearly all of them, looks at
+ * no result of it. Where one was lost all the same the lock stays with its process. On a source, applications
+ * then wait until the worker closes it; at a destination the mover opens it again (pass.c). */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -99,4 +104,14 @@ bool fault_fits(enum fault fault, uint64_t number) {
                 if (calls[i].number == number)
                         return (calls[i].faults & BIT(fault)) != 0;
         return false;
+}
+
+bool call_is_unlock(const struct trace_call *call) {
+        struct flock lock;
+
+        if (call->number != SYS_fcntl || (call->arguments[1] != F_SETLK && call->arguments[1] != F_SETLKW &&
+                                          call->arguments[1] != F_OFD_SETLK))
+                return false;
+        return tracer_read(call->pid, call->arguments[2], &lock, sizeof(lock)) == (ssize_t) sizeof(lock) &&
+               lock.l_type == F_UNLCK;
 }

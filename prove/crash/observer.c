@@ -158,6 +158,7 @@ static void count(struct observer *observer, unsigned index, const struct trace_
         digest = crash_memory_digest(observer->memory, call);
         if (call->is_entry) {
                 counted->number = (uint16_t) call->number;
+                counted->is_unlock = call_is_unlock(call);
                 if (observer->play->counts_places)
                         counted->place = crash_stack_place(call);
                 counted->is_same = lane->calls > 1 && digest != 0 && digest == lane->digest;
@@ -169,7 +170,7 @@ static void count(struct observer *observer, unsigned index, const struct trace_
 }
 
 static bool is_at(const struct point *point, const struct lane *lane, const struct trace_call *call) {
-        if (call->is_entry == point->at_exit)
+        if (call->is_entry == point->at_exit || (point->fault != FAULT_KILL && call_is_unlock(call)))
                 return false;
         if (point->number == POINT_ANY)
                 return lane->calls == point->call;

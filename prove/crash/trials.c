@@ -78,7 +78,7 @@ static void errors_lane(struct trials *trials, unsigned lane, const struct count
 
                 point.call = ++by_number[calls[i].number % NUMBERS_MAX];
                 for (unsigned fault = 1; fault < FAULT_COUNT; fault++) {
-                        if (!fault_fits((enum fault) fault, calls[i].number))
+                        if (calls[i].is_unlock || !fault_fits((enum fault) fault, calls[i].number))
                                 continue;
                         trials->points[lane]++;
                         point.fault = (enum fault) fault;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/macro.h"
 #include "prove/crash/outcomes.h"
@@ -186,6 +187,29 @@ Test(crash_trials, of_alike_calls_the_first_and_the_last_fail, .init = begin) {
         cr_expect_eq(trials.tries[1].fault, FAULT_ENOSPC);
         cr_expect_eq(trials.tries[2].call, 3);
         cr_expect_eq(trials.tries[4].call, 4);
+}
+
+Test(crash_trials, an_unlock_does_not_fail, .init = begin) {
+        add(&counts, SYS_fcntl, true, false, true);
+        add(&counts, SYS_fcntl, true, false, true);
+        counts.calls[0][0].is_unlock = true;
+        trials_make_errors(&trials, &crash_variants[0], CRASH_LIFE, &counts);
+        cr_expect_eq(trials.try_count, 2);
+        cr_expect_eq(trials.tries[0].call, 2);
+}
+
+Test(crash_trials, an_unlock_is_known_by_what_is_asked_for) {
+        struct flock lock = { .l_type = F_UNLCK };
+        struct trace_call call = { .number = SYS_fcntl, .pid = getpid() };
+
+        call.arguments[1] = F_SETLK;
+        call.arguments[2] = (uintptr_t) &lock;
+        cr_expect(call_is_unlock(&call));
+        lock.l_type = F_WRLCK;
+        cr_expect_not(call_is_unlock(&call));
+        lock.l_type = F_UNLCK;
+        call.arguments[1] = F_GETFD;
+        cr_expect_not(call_is_unlock(&call));
 }
 
 /* M6 to M8: a stop that the operator accepts must not hide one that never should have been. */
