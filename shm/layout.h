@@ -94,14 +94,13 @@ struct layout_pool {
         _Atomic uint64_t takeover_last_ref;                  /* the dead */
         _Atomic uint64_t takeover_by_ref;
         /* Locked by mutex. */
-        uint32_t hints_owed; /* 1: an owner was changed and perhaps not told (its changer
-                                             * died); the next look tells everyone */
+        uint32_t hints_owed; /* 1: an owner was changed and perhaps not told (its changer died); the next look
+                              * tells everyone */
 
         /* Movers, any: M7 latch. 1 = a sync failed; set to 0 by the mover that resynced, if none failed since
-         * it began. */
+         * it began. The failures of all movers are counted, ever, so that none is taken for another. */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t latched;
-        _Atomic uint32_t
-                sync_failures; /* of all movers, ever: only grows, so that none is taken for another */
+        _Atomic uint32_t sync_failures;
 
         /* Supervisor alone; `sequence` odd while it writes, config_read() retries. */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t sequence;

@@ -106,6 +106,8 @@ static void ping_process(struct process *process, uint64_t now_usec) {
 }
 
 /* ---- shared locks ----------------------------------------------------------------------------------- */
+#define LOCK_NAME_BYTES (sizeof("the membership lock of destination ") + LAYOUT_NAME_BYTES)
+
 struct shared_lock {
         const char *name;
         const pthread_mutex_t *mutex;
@@ -117,7 +119,7 @@ static void check_holder(struct manager *manager, const struct shared_lock *lock
         uint64_t holder = atomic_load_explicit(lock->holder_ref, memory_order_acquire);
         uint64_t since = atomic_load_explicit(lock->since_usec, memory_order_relaxed);
         struct process *process;
-        char span[32], reason[128];
+        char span[32], reason[LOCK_NAME_BYTES + 64];
 
         if (holder == 0 || since == 0 || since > now_usec ||
             now_usec - since <= manager->config->stall_timeout_usec)
@@ -153,7 +155,7 @@ static bool is_lost(const struct manager *manager, const pthread_mutex_t *mutex)
  * that a supervisor before us started and that has not entered yet. */
 static void check_lost(struct manager *manager, const struct shared_lock *lock, uint64_t *lost_usec,
                        uint64_t now_usec) {
-        char reason[128];
+        char reason[LOCK_NAME_BYTES + 64];
 
         if (!is_lost(manager, lock->mutex)) {
                 *lost_usec = 0;
@@ -171,8 +173,7 @@ static void check_lost(struct manager *manager, const struct shared_lock *lock, 
 static void check_locks(struct manager *manager, uint32_t pool_index, uint64_t now_usec) {
         struct layout_pool *shared = &manager->segment->pools[pool_index];
         struct pool *pool = &manager->pools[pool_index];
-        char turn_name[96], mutex_name[96];
-
+        char turn_name[LOCK_NAME_BYTES], mutex_name[LOCK_NAME_BYTES];
         const struct shared_lock turn = { turn_name, &shared->turn, &shared->turn_holder_ref,
                                           &shared->turn_since_usec };
         const struct shared_lock mutex = { mutex_name, &shared->mutex, &shared->mutex_holder_ref,

@@ -67,7 +67,8 @@ int journal_place_make(const char *state_directory, const char *destination, boo
                 r = folder_make(journal_fd, destination, synced, &dir_fd);
         if (r < 0)
                 return failure_set(ret_failure, r, failure_kind_of_errno(r),
-                                   "journal directory %s cannot be made durable: %s; %s", path, strerror(-r),
+                                   "journal directory %s cannot be made%s: %s; %s", path,
+                                   r == -EIO ? " durable" : "", strerror(-r),
                                    r == -EIO ? "look at the disk (kernel log), then run `baton adopt`"
                                              : "check that the state directory is writable for Baton");
         *ret_dir_fd = dir_fd;
