@@ -19,7 +19,7 @@ inline pool_lock() {
                 :: !condemned && pool_mutex == MUTEX_FREE -> pool_mutex = HELD(t); ok = true
                 :: !condemned && pool_mutex == MUTEX_OWNER_DIED ->
 #ifdef FAULT_NOT_CONSISTENT
-                        condemned = true /* let go of without lock_mended(): ENOTRECOVERABLE, for everyone */
+                        segment_condemn() /* let go of without lock_mended(): ENOTRECOVERABLE, for everyone */
 #else
                         pool_mutex = HELD(t); ok = true
 #endif
@@ -87,7 +87,7 @@ inline look_at_worker(e) {
                         dead_list = dead_list | BIT(e)
                 :: !IS_TO_MARK(e) && LIFE_IS_LIVE(REF(e)) ->
                         live = live | BIT(e);
-                        may_get = may_get | (worker[e].life == LIFE_LIVE && !worker[e].draining -> BIT(e) : 0)
+                        may_get = may_get | (LIFE_MAY_BE_GIVEN(REF(e)) -> BIT(e) : 0)
                 :: else -> skip
                 fi
         DONE /* K10 */

@@ -5,17 +5,23 @@ byte handoff[PROCESSES]; /* slots that it is to look at: handoff_put(), handoff_
 
 #define MOVER_LOCALS \
         LOOK_LOCALS; \
-        byte view_epoch, heir_told
+        byte view_epoch; \
+        bool receiver_is_gone
 
 #define IS_MINE(s) (slot[s].owner_ref == ref_of[p])
 #define IS_RUN(s) (session[p].epoch[s] != 0)
+#ifdef FAULT_RELEASED_TO_THE_GONE /* and left to whom the slot's words name */
+#define RECEIVES(ref) LIFE_IS_LIVE(ref)
+#else
+#define RECEIVES(ref) LIFE_MAY_BE_GIVEN(ref)
+#endif
 /* other_owner() */
 #define OTHER_OWNER(s) \
-        (slot[s].assigned_ref != ref_of[p] && LIFE_IS_LIVE(slot[s].assigned_ref) -> slot[s].assigned_ref : NOBODY)
+        (slot[s].assigned_ref != ref_of[p] && RECEIVES(slot[s].assigned_ref) -> slot[s].assigned_ref : NOBODY)
 /* successor_of() */
 #define SUCCESSOR_OF(s) \
         (OTHER_OWNER(s) != NOBODY -> OTHER_OWNER(s) : \
-         (slot[s].heir_ref != ref_of[p] && LIFE_IS_LIVE(slot[s].heir_ref) -> slot[s].heir_ref : NOBODY))
+         (slot[s].heir_ref != ref_of[p] && RECEIVES(slot[s].heir_ref) -> slot[s].heir_ref : NOBODY))
 
 #define HELD_BY_OTHER(q) ((q) != p && HOLDS(q, s))
 /* session_new(), fault_learn(), slot_take_death_note(): from here on it may commit. */
@@ -42,16 +48,16 @@ inline session_free(s) {
         worker[entry_of[p]].note = (worker[entry_of[p]].note == s + 1 -> 0 : worker[entry_of[p]].note)
 }
 
-/* To to_ref, if that is live under the pool mutex, else to nobody, and the heir is told. hints_owed stands while the
- * new owner is not told. */
+/* To to_ref, if that may be given slots, under the pool mutex; else to nobody, and a look gives it on. hints_owed
+ * stands while the new owner is not told. */
 inline slot_release(s) {
         pool_lock();
         if
         :: !ok -> skip
         :: else ->
                 STEP
-                        heir_told = (to_ref == NOBODY || LIFE_IS_LIVE(to_ref) -> to_ref : slot[s].heir_ref);
-                        to_ref = (LIFE_IS_LIVE(to_ref) -> to_ref : NOBODY);
+                        receiver_is_gone = to_ref != NOBODY && !RECEIVES(to_ref);
+                        to_ref = (receiver_is_gone -> NOBODY : to_ref);
                         were_owed = hints_owed;
                         hints_owed = true
                 DONE;
@@ -69,18 +75,25 @@ inline slot_release(s) {
                         fi
                 DONE; /* K25 */
                 if
-                :: ok && heir_told != NOBODY ->
-                        STEP inbox_put(heir_told, s) DONE; /* K26 */
-                        STEP doorbell_ring(heir_told) DONE
+                :: ok && to_ref != NOBODY ->
+                        STEP inbox_put(to_ref, s) DONE; /* K26 */
+                        STEP doorbell_ring(to_ref) DONE
                 :: else -> skip
                 fi;
                 STEP
                         hints_owed = were_owed;
-                        were_owed = false
+                        were_owed = false; to_ref = NOBODY;
+                        receiver_is_gone = receiver_is_gone && ok
                 DONE;
+                if
+#ifndef FAULT_RELEASED_TO_THE_GONE
+                :: receiver_is_gone -> takeover_run_locked()
+#endif
+                :: else -> skip
+                fi;
                 pool_unlock()
         fi;
-        to_ref = NOBODY; view_epoch = 0; heir_told = NOBODY
+        to_ref = NOBODY; view_epoch = 0; receiver_is_gone = false
 }
 
 /* The session is closed, its locks are given up, and only then the slot is. */

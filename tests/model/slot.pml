@@ -10,6 +10,10 @@
         ((ref) != NOBODY && REF(INDEX(ref)) == (ref) && !LIFE_MUTEX_SAYS_DEAD(INDEX(ref)) && \
          (worker[INDEX(ref)].life == LIFE_LIVE || worker[INDEX(ref)].life == LIFE_ENTERING))
 
+/* life_may_be_given() */
+#define LIFE_MAY_BE_GIVEN(ref) \
+        (LIFE_IS_LIVE(ref) && worker[INDEX(ref)].life == LIFE_LIVE && !worker[INDEX(ref)].draining)
+
 /* What a mover runs: the epoch that its session was begun at, 0 = none. */
 typedef sessions {
         byte epoch[SLOTS]

@@ -98,7 +98,7 @@ dying:
         atomic {
                 kernel_reap();
                 EACH_SLOT(mover_leaves_note);
-                handoff[p] = 0; view_epoch = 0; heir_told = NOBODY;
+                handoff[p] = 0; view_epoch = 0; receiver_is_gone = false;
                 thread_ends()
         };
         atomic { kernel_end_life(); process_ends() };
