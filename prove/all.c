@@ -74,13 +74,12 @@ static int options_read(int argc, char **argv, struct all_options *ret_options) 
                 }
                 if (c == '?')
                         return -EINVAL;
-                r = number_read(c == 's'   ? "seconds"
-                                : c == 'n' ? "seed"
-                                           : "points",
-                                c == 'n' ? 0 : 1,
-                                c == 's'   ? options.seconds
-                                : c == 'n' ? options.seed
-                                           : options.points);
+                if (c == 's')
+                        r = number_read("seconds", 1, options.seconds);
+                else if (c == 'n')
+                        r = number_read("seed", 0, options.seed);
+                else
+                        r = number_read("points", 1, options.points);
                 if (r < 0)
                         return r;
         }

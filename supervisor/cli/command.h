@@ -103,3 +103,7 @@ const char *cli_config_path(const struct invocation *invocation);
  * 0, or -ENOENT with *ret_failure naming every place that was looked at. */
 int cli_find_program(const char *name, const char *environment, char *ret_path, size_t path_bytes,
                      struct failure *ret_failure);
+/* Becomes a program of ours: `word` (NULL: none), the options that were given, the one argument. Returns an exit
+ * code after a message, or not at all. */
+int cli_become(const struct invocation *invocation, const char *program, const char *environment,
+               const char *word);

@@ -1,36 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `baton run`: becomes batond (execv). Must not touch: anything before that; batond checks what it is
- * given and says what is wrong with it. */
-#include <errno.h>
-#include <string.h>
-#include <unistd.h>
-
+/* `baton run`: becomes batond. */
 #include "supervisor/cli/command.h"
 
 static int run(const struct invocation *invocation) {
-        static const enum cli_option_key passed_on[] = { CLI_STATE, CLI_RUNTIME };
-        char path[1024], config[] = "-c", state[] = "--state", runtime[] = "--runtime";
-        char *const names[] = { state, runtime };
-        char *argv[8] = { path };
-        struct failure failure = {};
-        size_t count = 1;
-        int r;
-
-        r = cli_find_program("batond", "BATON_BATOND", path, sizeof(path), &failure);
-        if (r < 0)
-                return cli_fail_with(invocation, EXIT_CODE_FAILED, r, &failure);
-        if (invocation->values[CLI_CONFIG]) {
-                argv[count++] = config;
-                argv[count++] = (char *) invocation->values[CLI_CONFIG];
-        }
-        for (size_t i = 0; i < ELEMENTSOF(passed_on); i++)
-                if (invocation->values[passed_on[i]]) {
-                        argv[count++] = names[i];
-                        argv[count++] = (char *) invocation->values[passed_on[i]];
-                }
-        assert(count < ELEMENTSOF(argv));
-        execv(path, argv);
-        return cli_fail(invocation, EXIT_CODE_FAILED, "cannot start %s: %s", path, strerror(errno));
+        return cli_become(invocation, "batond", "BATON_BATOND", NULL);
 }
 
 extern const struct command command_run;
