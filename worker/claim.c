@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/crash.h"
+#include "shm/pool.h"
 #include "shm/slot.h"
 #include "worker/session.h"
 
@@ -31,7 +32,7 @@ static void checkpoint_begin(const struct session *session, struct checkpoint *c
 static int epoch_raise(struct session *session, uint64_t stored_epoch, struct failure *ret_failure) {
         int r;
 
-        if (stored_epoch > EPOCH_SANE_MAX)
+        if (stored_epoch >= EPOCH_SANE_MAX)
                 return failure_set(ret_failure, -EBADMSG, FAILURE_STOP,
                                    "the checkpoint of %s carries epoch %" PRIu64
                                    ", which no worker gave; restore the "
@@ -40,6 +41,16 @@ static int epoch_raise(struct session *session, uint64_t stored_epoch, struct fa
         r = slot_raise_epoch(session->worker->segment, session->slot_index, session->worker->ref,
                              session->epoch, stored_epoch + 1, &session->epoch);
         return r < 0 ? -EOWNERDEAD : 0;
+}
+
+/* The slot's word was overwritten. At the destination such an epoch would leave no room for those to come. A new
+ * segment counts on from where the old one began (S11). */
+static int epoch_refuse(struct session *session, struct failure *ret_failure) {
+        segment_condemn(session->worker->segment);
+        return failure_set(ret_failure, -ENOTRECOVERABLE, FAILURE_UNAVAILABLE,
+                           "the shared memory gives %s epoch %" PRIu64
+                           ", which no worker gave: it was overwritten, and is replaced by itself",
+                           durable_name(session), session->epoch);
 }
 
 static int journal_entry_of(struct session *session, struct journal_entry *ret_entry,
@@ -152,6 +163,8 @@ int claim_run(struct session *session, struct failure *ret_failure) {
         assert(session);
         assert(!session->claimed);
 
+        if (session->epoch > EPOCH_SANE_MAX)
+                return epoch_refuse(session, ret_failure);
         if (session->worker->destination_ops->flags & DESTINATION_TRANSACTIONAL)
                 return claim_transactional(session, ret_failure);
         return claim_journalled(session, ret_failure);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Passes over a destination of which one operation fails, or is noted: what is told of a commit that failed (M1,
  * M14), what is synced when (M11), and what is opened anew (M6). */
+#include "shm/pool.h"
+#include "shm/takeover.h"
 #include "tests/unit/worker_fixture.h"
 #include "worker/source/sqlite_db.h"
 
@@ -132,5 +134,23 @@ Test(pass, M11_the_source_is_synced_after_its_events_were_read) {
         cr_assert_eq(moved("a"), 10);
         cr_assert_gt(moved_at, 0, "the case is about the fused path");
         cr_assert_gt(synced_at, moved_at, "what is committed between the two would be moved and not synced");
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+/* ---- M2, S11: an epoch that nobody gave -------------------------------------------------------------------- */
+
+Test(pass, S11_an_overwritten_epoch_reaches_no_destination) {
+        sqlite3 *app = app_outbox("a.db");
+        struct layout_config config = config_of("a", "a.db", "");
+
+        app_fill(app, 5);
+        cr_assert_eq(slot_configure(segment, 0, 0, &config), 0);
+        slot_assign(segment, 0, worker.ref, 0);
+        memset((void *) &segment->slots[0].epoch, 'x', sizeof(segment->slots[0].epoch));
+        cr_assert_eq(takeover_run(segment, 0, 0, NULL), 0);
+        look_at_slot(&worker, 0);
+        settle();
+        cr_assert(segment_is_condemned(segment), "the supervisor makes a new one");
+        cr_assert_eq(moved("a"), 0);
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
