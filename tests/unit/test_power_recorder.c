@@ -352,8 +352,7 @@ static void inherit_names(void) {
                 victim_inherit(&victims[i]);
 }
 
-Test(power_recorder, names_too_are_asked_before_whoever_comes_next_changes_them,
-     .timeout = 240) {
+Test(power_recorder, names_too_are_asked_before_whoever_comes_next_changes_them, .timeout = 240) {
         for (int round = 0; round < 10; round++) {
                 end();
                 begin();
