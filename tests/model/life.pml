@@ -78,6 +78,7 @@ inline life_publish() {
         :: else -> skip
         fi;
         STEP
+                assert(worker[entry_of[p]].life == LIFE_FREE); /* H3: an entry is claimed by one */
                 worker[entry_of[p]].life = LIFE_ENTERING;
 #ifndef FAULT_GENERATION_KEPT
                 worker[entry_of[p]].generation++;

@@ -71,6 +71,7 @@ inline pool_unlock() {
 #define LOOK_IS_PENDING(s) IS_PENDING(s, LOOK_IS_LIVE)
 
 inline lock_declare_dead(e) {
+        assert(IS_GONE(HOLDERS_PROCESS(worker[e].life_mutex))); /* S3: whoever lives is never declared dead */
         worker[e].life_mutex = MUTEX_OWNER_DIED
 }
 
@@ -196,7 +197,7 @@ inline look_run() {
                 EACH_ENTRY(look_ring)
         DONE;
         STEP hints_owed = false DONE; /* K13 */
-#ifndef FAULT_REUSED_EARLY
+#if !defined(FAULT_REUSED_EARLY) && !defined(FAULT_NEVER_COMPLETED)
         EACH_ENTRY(look_complete); /* K15 */
 #endif
         STEP

@@ -15,13 +15,18 @@ byte handoff[PROCESSES]; /* slots that it is to look at: handoff_put(), handoff_
 #else
 #define RECEIVES(ref) LIFE_MAY_BE_GIVEN(ref)
 #endif
+#ifdef FAULT_TO_AND_FRO /* offered to whom the look passes over */
+#define IS_OFFERED(ref) LIFE_IS_LIVE(ref)
+#else
+#define IS_OFFERED(ref) RECEIVES(ref)
+#endif
 /* other_owner() */
 #define OTHER_OWNER(s) \
-        (slot[s].assigned_ref != ref_of[p] && RECEIVES(slot[s].assigned_ref) -> slot[s].assigned_ref : NOBODY)
+        (slot[s].assigned_ref != ref_of[p] && IS_OFFERED(slot[s].assigned_ref) -> slot[s].assigned_ref : NOBODY)
 /* successor_of() */
 #define SUCCESSOR_OF(s) \
         (OTHER_OWNER(s) != NOBODY -> OTHER_OWNER(s) : \
-         (slot[s].heir_ref != ref_of[p] && RECEIVES(slot[s].heir_ref) -> slot[s].heir_ref : NOBODY))
+         (slot[s].heir_ref != ref_of[p] && IS_OFFERED(slot[s].heir_ref) -> slot[s].heir_ref : NOBODY))
 
 #define HELD_BY_OTHER(q) ((q) != p && HOLDS(q, s))
 /* session_new(), fault_learn(), slot_take_death_note(): from here on it may commit. */

@@ -35,8 +35,11 @@ bool woken[PROCESSES];
 #ifdef FAULT_NEWS_OF_ONE
 byte heard[PROCESSES]; /* whose death, + 1 */
 #define HEARS(q, e) heard[q] = (e) + 1
+#define hears_by_pidfd(e) heard[p] = (worker[e].process + 1 == neighbour[p] -> (e) + 1 : heard[p])
+#define HEARS_OF_NEIGHBOUR EACH_ENTRY(hears_by_pidfd)
 #else
 #define HEARS(q, e) skip
+#define HEARS_OF_NEIGHBOUR skip
 #endif
 
 /* FUTEX_WAKE of one: nobody says which of the waiters. It may be one that is about to die. */

@@ -2,7 +2,9 @@
 /* Ownership of a session (shm/slot.c): each store of a change is a step that the changer may die before. The
  * points of shm/README.md stand at the steps: K20 is a death after the step in front of it. */
 
+#ifndef ORPHAN_ATTEMPT_COUNT_MAX
 #define ORPHAN_ATTEMPT_COUNT_MAX 3
+#endif
 
 /* life_is_live() */
 #define LIFE_MUTEX_SAYS_DEAD(e) (worker[e].life_mutex == MUTEX_OWNER_DIED)
@@ -13,6 +15,11 @@
 /* life_may_be_given() */
 #define LIFE_MAY_BE_GIVEN(ref) \
         (LIFE_IS_LIVE(ref) && worker[INDEX(ref)].life == LIFE_LIVE && !worker[INDEX(ref)].draining)
+
+/* More than the deaths, leaves, assignments and withdrawals of any search call for: who hands to and fro passes it. */
+#ifndef EPOCH_MAX
+#define EPOCH_MAX 12
+#endif
 
 /* What a mover runs: the epoch that its session was begun at, 0 = none. */
 typedef sessions {
@@ -70,7 +77,11 @@ inline slot_apply_epoch(s) {
         if
         :: to_ref == NOBODY -> skip
 #ifndef FAULT_EPOCH_KEPT
-        :: to_ref != NOBODY -> STEP slot[s].epoch++ DONE /* K20 */
+        :: to_ref != NOBODY ->
+                STEP
+                        assert(slot[s].epoch < EPOCH_MAX); /* nobody hands it to and fro */
+                        slot[s].epoch++
+                DONE /* K20 */
 #else
         :: to_ref != NOBODY -> skip
 #endif
@@ -95,11 +106,18 @@ inline slot_apply_owner(s) {
 inline slot_apply(s) {
         STEP
                 if
+#ifdef FAULT_STORED_WITHOUT_EXCHANGE
+                :: slot[s].state == SLOT_ORPHAN && to_ref != NOBODY -> skip
+#else
                 :: slot[s].state == SLOT_ORPHAN && to_ref != NOBODY -> slot[s].state = SLOT_OWNED
+#endif
                 :: slot[s].state == SLOT_OWNED -> skip
                 :: else -> ok = false /* refused by the table */
                 fi
         DONE; /* K18 */
+#ifdef FAULT_STORED_WITHOUT_EXCHANGE
+        STEP slot[s].state = (ok -> SLOT_OWNED : slot[s].state) DONE;
+#endif
         if
         :: !ok -> skip
         :: else ->

@@ -22,9 +22,16 @@
 #ifndef LEAVES
 #define LEAVES 0
 #endif
-#ifndef ASSIGNMENTS
+#ifndef ASSIGNMENTS /* so often a balance assigns the slot anew */
 #define ASSIGNMENTS 0
 #endif
+#ifndef WITHDRAWALS /* so often a reload withdraws the session; later it is wanted again, or another is put there */
+#define WITHDRAWALS 0
+#endif
+#ifndef RESTARTS /* so often the supervisor dies and is started again; once more it may die for good */
+#define RESTARTS 1
+#endif
+#define HAS_SUPERVISOR (ASSIGNMENTS + WITHDRAWALS > 0)
 
 #include "layout.pml"
 byte entry_of[PROCESSES]; /* whose life mutex its mover took */
@@ -82,7 +89,8 @@ proctype mover(byte p) {
         :: atomic { handoff[p] & BIT(1) -> handoff[p] = handoff[p] & ~BIT(1) }; look_at_slot(1)
 #endif
 #if LEAVES > 0
-        :: atomic { leaves > 0 -> leaves--; worker[entry_of[p]].draining = true; handoff[p] = 0 }; break
+        :: atomic { leaves > 0 && !worker[entry_of[p]].draining -> leaves--; worker[entry_of[p]].draining = true } /* drain_ref */
+        :: atomic { worker[entry_of[p]].draining -> handoff[p] = 0 }; break
 #endif
         od;
 #if LEAVES > 0
@@ -139,7 +147,7 @@ proctype watcher(byte p) {
                 :: news_death || news_other -> watcher_hands_on()
                 :: else -> skip
                 fi
-        :: atomic { NEIGHBOUR_IS_GONE -> neighbour[p] = 0; pool_find_gone() };
+        :: atomic { NEIGHBOUR_IS_GONE -> HEARS_OF_NEIGHBOUR; neighbour[p] = 0; pool_find_gone() };
                 takeover_run(); /* look() */
                 watcher_hands_on()
         od;
@@ -153,69 +161,19 @@ stops:
         }
 }
 
-/* ---- the supervisor ---- */
-/* balance() over whoever lives: any of them, here; the heir is another. */
-inline choose_live(ref, not_ref) {
-        if
-        :: LIFE_IS_LIVE(REF(0)) && REF(0) != not_ref -> ref = REF(0)
-        :: LIFE_IS_LIVE(REF(1)) && REF(1) != not_ref -> ref = REF(1)
-#if ENTRIES > 2
-        :: LIFE_IS_LIVE(REF(2)) && REF(2) != not_ref -> ref = REF(2)
-#endif
-        :: else -> ref = NOBODY
-        fi
-}
-#if ASSIGNMENTS > 0
-inline slot_hint(ref) {
-        if
-        :: ref != NOBODY -> inbox_put(ref, 0); doorbell_ring(ref)
-        :: else -> skip
-        fi
-}
-/* It may die before each store; the next one begins anew, from the segment. It touches no mutex (S5). */
-#define OR_DIES :: goto dies fi
-proctype supervisor() {
-        byte assigned_ref, heir_ref, owner_ref, assignments = ASSIGNMENTS;
-        bool is_news;
-
-        do
-        :: assignments == 0 -> break
-        :: atomic { assignments > 0 -> assignments--; choose_live(assigned_ref, NOBODY); choose_live(heir_ref, assigned_ref) };
-                /* slot_assign() */
-                if :: slot[0].heir_ref = heir_ref OR_DIES;
-                if :: atomic {
-                        is_news = slot[0].assigned_ref != assigned_ref || slot[0].owner_ref == NOBODY;
-                        slot[0].assigned_ref = assigned_ref; owner_ref = slot[0].owner_ref
-                } OR_DIES;
-                if :: atomic { is_news -> slot_hint(assigned_ref) } :: !is_news OR_DIES;
-                if :: atomic { is_news && owner_ref != assigned_ref -> slot_hint(owner_ref) } :: else OR_DIES;
-dies:           assigned_ref = 0; heir_ref = 0; owner_ref = 0; is_news = false
-        :: break
-        od
-}
-#endif
+/* Somebody could own it and does not want to leave. */
+#define COULD_OWN(q) (!dead[MOVER(q)] && LIFE_IS_LIVE(ref_of[q]) && !worker[entry_of[q]].draining)
+#include "supervisor.pml"
 
 /* ---- what must hold in the end ---- */
 
-/* Somebody could own it and does not want to leave. */
-#define COULD_OWN(q) (!dead[MOVER(q)] && LIFE_IS_LIVE(ref_of[q]) && !worker[entry_of[q]].draining)
-#define MAY_REST(s) (condemned || slot[s].quarantined || !slot[s].wanted)
-#define check_owned(s) \
-        assert(!ANY_PROCESS(COULD_OWN) || MAY_REST(s) || \
-               (slot[s].owner_ref != NOBODY && LIFE_IS_LIVE(slot[s].owner_ref) && HOLDS(owner_process[s], s) && \
-                session[owner_process[s]].epoch[s] == slot[s].epoch))
+#define MAY_REST(s) (condemned || slot[s].quarantined || !slot[s].wanted || slot[s].state == SLOT_FREE)
+#define IS_RUNNING(s) \
+        (slot[s].owner_ref != NOBODY && LIFE_IS_LIVE(slot[s].owner_ref) && HOLDS(owner_process[s], s) && \
+         session[owner_process[s]].epoch[s] == slot[s].epoch)
+#define IS_WELL(s) (!ANY_PROCESS(COULD_OWN) || MAY_REST(s) || IS_RUNNING(s))
+#define check_slot(s) assert(IS_WELL(s) && (condemned || CAN_TAKE(slot[s].mutex)))
 #define slots_sweep(q) handoff[q] = (dead[MOVER(q)] || ref_of[q] == NOBODY -> 0 : BIT(SLOTS) - 1)
-
-/* A supervisor that lives assigns an orphan whose assigned worker does not come; rung until it does. */
-inline check_stranded() {
-        if
-        :: slot[0].owner_ref == NOBODY && slot[0].wanted && ANY_PROCESS(COULD_OWN) ->
-                choose_live(slot[0].assigned_ref, NOBODY);
-                slot[0].heir_ref = NOBODY;
-                inbox_put(slot[0].assigned_ref, 0); doorbell_ring(slot[0].assigned_ref)
-        :: else -> skip
-        fi
-}
 
 /* Nothing can happen any more: deaths, joins, leaves and assignments are numbered, and each was done or not. */
 proctype rest() {
@@ -228,8 +186,12 @@ proctype rest() {
         d_step { EACH_PROCESS(slots_sweep) };
         timeout ->
 #endif
-        d_step { EACH_SLOT(check_owned) }
+        d_step { EACH_SLOT(check_slot); assert(condemned || CAN_TAKE(pool_mutex)) }
 }
+
+#ifdef WITH_FORMULA /* also of runs that never come to rest */
+ltl owned_in_the_end { <>[](IS_WELL(0)) }
+#endif
 
 #define set_out(q) \
         if \
@@ -248,16 +210,23 @@ proctype rest() {
 #define set_neighbour(q) neighbour[q] = (q + 1) % INITIAL + 1
 #endif
 #define set_slot(s) \
-        slot[s].state = SLOT_OWNED; slot[s].epoch = 1; slot[s].wanted = true; \
-        slot[s].owner_ref = REF(s); slot[s].assigned_ref = REF(s); slot[s].heir_ref = REF(1 - s); \
-        owner_process[s] = s; begun_epoch[s] = 1; session[s].epoch[s] = 1; worker[s].note = s + 1
+        slot[s].wanted = true; slot[s].assigned_ref = REF(s); slot[s].heir_ref = REF(1 - s); \
+        owner_process[s] = s; \
+        set_session(s)
+#ifdef NEW_SESSION /* configured and assigned; nobody has taken it yet */
+#define set_session(s) slot[s].state = SLOT_ORPHAN; inbox_put(slot[s].assigned_ref, s); rung[s] = true
+#else
+#define set_session(s) \
+        slot[s].state = SLOT_OWNED; slot[s].epoch = 1; slot[s].owner_ref = REF(s); \
+        begun_epoch[s] = 1; session[s].epoch[s] = 1; worker[s].note = s + 1
+#endif
 
 init {
         atomic {
                 EACH_PROCESS(set_out);
                 EACH_SLOT(set_slot);
                 run rest();
-#if ASSIGNMENTS > 0
+#if HAS_SUPERVISOR
                 run supervisor()
 #endif
         }
