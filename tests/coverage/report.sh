@@ -31,7 +31,7 @@ done
 }
 
 gcovr --root . --object-directory "$build/obj" --filter 'shm/' --filter 'worker/' \
-        --exclude-branches-by-pattern '^[[:space:]]*assert\(' --exclude-throw-branches \
+        --exclude-branches-by-pattern '^\s*assert\(' --exclude-throw-branches \
         --csv --output "$build/coverage.csv" "$build/obj"
 
 awk -F, -v lines_wanted="$lines_wanted" -v branches_wanted="$branches_wanted" -v programs="$programs" '
