@@ -144,6 +144,14 @@ PLANTED := $(call program,tests/planted,tests/sanitize/planted.c,base)
 
 test_programs = $(foreach source,$(1),$(call program,$(source:%.c=%),$(source),$(2),$(3)))
 UNIT_TESTS := $(call test_programs,$(wildcard tests/unit/test_*.c),$(PRODUCT_LIBRARIES) checker powerhost crash power torture prove tracer world,$(TEST_LDLIBS))
+# Tests whose name ends in _failing: these calls of ours fail in turn (tests/unit/failing_calls.h).
+FAILING_CALLS := malloc calloc realloc reallocarray strdup posix_memalign asprintf vasprintf open openat fdopendir \
+	readdir stat fstat fstatat statx realpath mkdir mkdirat pread pwrite fsync fdatasync ftruncate fchmod \
+	posix_fallocate renameat renameat2 unlinkat flock mmap eventfd socket inotify_init1 inotify_add_watch \
+	pthread_mutexattr_init pthread_mutexattr_setrobust pthread_mutexattr_setpshared pthread_mutex_init \
+	$(addprefix sqlite3_,open_v2 prepare_v2 prepare_v3 step exec column_text \
+	create_function_v2 wal_checkpoint_v2)
+$(BUILD)/tests/unit/test_%_failing: private BATON_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,$(FAILING_CALLS))
 INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),world $(PRODUCT_LIBRARIES),$(TEST_LDLIBS))
 BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
 BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib world $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "base/url.h"
 #include "include/baton/destination.h"
@@ -58,8 +59,9 @@ struct destination {
 struct destination_session {
         struct destination *destination;
         char name[NAME_BYTES];
-        uint64_t epoch;            /* from fence() */
-        uint64_t position, anchor; /* as they stand in the checkpoint, as far as this owner knows */
+        char now_text[CLOCK_TEXT_BYTES]; /* of the row that is being written */
+        uint64_t epoch;                  /* from fence() */
+        uint64_t position, anchor;       /* as they stand in the checkpoint, as far as this owner knows */
         /* Between session_end() and the end of the transaction: what holds again if that is rolled back. */
         bool is_ended;
         uint64_t before_position, before_anchor;

@@ -74,19 +74,34 @@ static sqlite3_stmt *statement_of(struct destination_session *session, enum dest
         return session->destination->statements[which];
 }
 
+/* The text stays where it is until the statement has run. SQLite takes no copy, so it cannot fail for want of
+ * memory, and nothing of ours is written as NULL. */
+static void bind_text(sqlite3_stmt *statement, int index, const char *text) {
+        int code = sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC);
+
+        assert(code == SQLITE_OK);
+}
+
 static void bind_name(struct destination_session *session, sqlite3_stmt *statement) {
-        (void) sqlite3_bind_text(statement, 1, session->name, -1, SQLITE_STATIC);
+        bind_text(statement, 1, session->name);
 }
 
 static void bind_u64(sqlite3_stmt *statement, int index, uint64_t number) {
-        (void) sqlite3_bind_int64(statement, index, (int64_t) number);
+        int code = sqlite3_bind_int64(statement, index, (int64_t) number);
+
+        assert(code == SQLITE_OK);
 }
 
-static void bind_now(sqlite3_stmt *statement, int index) {
-        char text[CLOCK_TEXT_BYTES];
+static void bind_now(struct destination_session *session, sqlite3_stmt *statement, int index) {
+        clock_format(clock_realtime_usec(), session->now_text, sizeof session->now_text);
+        bind_text(statement, index, session->now_text);
+}
 
-        clock_format(clock_realtime_usec(), text, sizeof text);
-        (void) sqlite3_bind_text(statement, index, text, -1, SQLITE_TRANSIENT);
+static void bind_instance(struct destination_session *session, sqlite3_stmt *statement, int index) {
+        int code = sqlite3_bind_blob(statement, index, session->destination->instance, INSTANCE_BYTES,
+                                     SQLITE_STATIC);
+
+        assert(code == SQLITE_OK);
 }
 
 /* An empty text or blob is no NULL: SQLite takes a null pointer for one. */
@@ -200,9 +215,9 @@ static int write_first(struct destination_session *session, uint64_t epoch, stru
         int code;
 
         bind_name(session, statement);
-        (void) sqlite3_bind_blob(statement, 2, session->destination->instance, INSTANCE_BYTES, SQLITE_STATIC);
+        bind_instance(session, statement, 2);
         bind_u64(statement, 3, epoch);
-        bind_now(statement, 4);
+        bind_now(session, statement, 4);
         code = statement_run(statement);
         return code == SQLITE_OK
                        ? 0
@@ -217,7 +232,7 @@ static int write_fence(struct destination_session *session, uint64_t epoch, stru
 
         bind_name(session, statement);
         bind_u64(statement, 2, epoch);
-        bind_now(statement, 3);
+        bind_now(session, statement, 3);
         code = statement_run(statement);
         return code == SQLITE_OK
                        ? 0
@@ -358,8 +373,8 @@ int sqlite_session_park(struct destination_session *session, const struct event 
                 return r;
         bind_name(session, statement);
         code = bind_event(statement, event);
-        (void) sqlite3_bind_text(statement, 7, reason, -1, SQLITE_TRANSIENT);
-        bind_now(statement, 8);
+        bind_text(statement, 7, reason);
+        bind_now(session, statement, 8);
         bind_u64(statement, 9, session->epoch);
         if (code == SQLITE_OK)
                 code = statement_run(statement);
@@ -377,14 +392,13 @@ static void bind_end(struct destination_session *session, sqlite3_stmt *statemen
         bind_name(session, statement);
         bind_u64(statement, 2, checkpoint->epoch);
         bind_u64(statement, 3, checkpoint->position);
-        (void) sqlite3_bind_text(statement, 4, checkpoint->source_identity, -1, SQLITE_TRANSIENT);
+        bind_text(statement, 4, checkpoint->source_identity);
         bind_u64(statement, 5, checkpoint->anchor);
         bind_u64(statement, 6, checkpoint->event_count);
         bind_u64(statement, 7, checkpoint->digest_sum);
         bind_u64(statement, 8, checkpoint->parked_count);
-        bind_now(statement, 9);
-        (void) sqlite3_bind_blob(statement, 10, session->destination->instance, INSTANCE_BYTES,
-                                 SQLITE_STATIC);
+        bind_now(session, statement, 9);
+        bind_instance(session, statement, 10);
         /* M1: a backup that SQLite itself restored into the open file may carry our epoch; its position it
          * cannot: to write ours over it would step over what it lacks. */
         bind_u64(statement, 11, session->position);

@@ -64,6 +64,13 @@ uint64_t journal_file_damage_of(const struct journal_file *file, const struct jo
         return known || file->is_damage_unnamed ? file->damage_offset : 0;
 }
 
+/* Returns r. */
+static int fail_to_look(const struct journal_look *look, const struct journal_file *file, int r,
+                        const char *what, struct failure *ret_failure) {
+        return failure_set(ret_failure, r, failure_kind_of_errno(r), "journal %s/%s cannot be %s: %s",
+                           look->directory, file->name, what, strerror(-r));
+}
+
 /* ---- what a step says ------------------------------------------------------------------------ */
 
 static void prove(struct journal_known *known) {
@@ -281,9 +288,7 @@ static int look_into(struct journal_file *file, const struct journal_look *look,
                 r = cut_tail(file, look, fd, is_writable);
         if (r < 0) {
                 file_reset(file); /* half a look is none: a record noted twice would prove itself (J8) */
-                return failure_set(ret_failure, r, failure_kind_of_errno(r),
-                                   "journal %s/%s cannot be read: %s", look->directory, file->name,
-                                   strerror(-r));
+                return fail_to_look(look, file, r, "read", ret_failure);
         }
         return sync_read(file, look, fd, ret_failure);
 }
@@ -326,8 +331,10 @@ int journal_file_look(struct journal_file *file, const struct journal_look *look
         struct stat st;
         int r;
 
-        if (fstatat(look->dir_fd, file->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return -errno;
+        if (fstatat(look->dir_fd, file->name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+                r = -errno;
+                return r == -ENOENT ? r : fail_to_look(look, file, r, "looked at", ret_failure);
+        }
         if (file->is_dead && is_unchanged(&st, &file->stat) &&
             (!look->sync || file->is_sync_failed || file->synced_offset >= file->next_offset))
                 return 0;
@@ -340,9 +347,7 @@ int journal_file_look(struct journal_file *file, const struct journal_look *look
         if (r == -ENOENT)
                 return r;
         if (r < 0)
-                return failure_set(ret_failure, r, failure_kind_of_errno(r),
-                                   "journal %s/%s cannot be opened: %s", look->directory, file->name,
-                                   strerror(-r));
+                return fail_to_look(look, file, r, "opened", ret_failure);
 
         if (!is_same_file(&st, &file->stat) || (uint64_t) st.st_size < file->next_offset ||
             file->next_offset == 0)
@@ -351,9 +356,7 @@ int journal_file_look(struct journal_file *file, const struct journal_look *look
         r = look_into(file, look, fd, is_writable, ret_failure);
         /* Also after a failure: that the sync of this very file failed must not be forgotten (J10). */
         if (fstat(fd, &file->stat) < 0 && r >= 0)
-                r = failure_set(ret_failure, -errno, failure_kind_of_errno(errno),
-                                "journal %s/%s cannot be looked at: %s", look->directory, file->name,
-                                strerror(errno));
+                r = fail_to_look(look, file, -errno, "looked at", ret_failure);
         if (r < 0)
                 file->is_dead = false; /* look again, whether it has changed or not */
         return r;
