@@ -32,6 +32,7 @@ struct inspection {
         const char *reason;
         uint32_t version; /* the header's; 0: not known */
         struct journal_map sessions;
+        bool has_begun;   /* JSON: the file's object is open */
         bool has_printed; /* JSON: a comma is due */
 };
 
@@ -149,13 +150,21 @@ static void show_header_json(const struct inspection *inspection, const struct j
         json_decref(object);
 }
 
-static void json_begin(const struct inspection *inspection) {
-        json_t *path = json_string(inspection->path);
+/* The header may be NULL. Once for each file. */
+static void json_begin(struct inspection *inspection, const struct journal_header *header) {
+        json_t *path;
 
+        if (inspection->has_begun)
+                return;
+        inspection->has_begun = true;
+        path = json_string(inspection->path);
         (void) fputs("{\"file\": ", inspection->out);
         if (!path || json_dumpf(path, inspection->out, JSON_ENCODE_ANY) < 0)
                 (void) fputs("null", inspection->out);
         json_decref(path);
+        if (header)
+                show_header_json(inspection, header);
+        (void) fputs(", \"records\": [", inspection->out);
 }
 
 /* ---- walking --------------------------------------------------------------------------------- */
@@ -215,12 +224,8 @@ static int walk(struct inspection *inspection, struct journal_scan *scan) {
         if (r < 0)
                 return r;
         inspection->version = header.version;
-        if (inspection->json) {
-                json_begin(inspection);
-                if (row->decision == JOURNAL_GO_ON)
-                        show_header_json(inspection, &header);
-                (void) fputs(", \"records\": [", inspection->out);
-        }
+        if (inspection->json)
+                json_begin(inspection, row->decision == JOURNAL_GO_ON ? &header : NULL);
         if (row->decision != JOURNAL_GO_ON) {
                 step = (struct journal_step){ .decision = row->decision, .reason = row->reason };
                 return note_step(inspection, &step);
@@ -238,16 +243,16 @@ static int walk(struct inspection *inspection, struct journal_scan *scan) {
         return 0;
 }
 
-static void print_end(const struct inspection *inspection) {
+static void print_end(const struct inspection *inspection, const char *verdict) {
         if (inspection->json)
                 (void) fprintf(inspection->out,
                                "\n  ], \"verdict\": \"%s\", \"record_count\": %" PRIu64
                                ", \"session_count\": %" PRIu32 ", \"damaged_count\": %" PRIu64 "}\n",
-                               verdict_words[inspection->verdict], inspection->record_count,
-                               inspection->sessions.entry_count, inspection->damage_count);
+                               verdict, inspection->record_count, inspection->sessions.entry_count,
+                               inspection->damage_count);
         else
                 (void) fprintf(inspection->out, "%s: %s: %" PRIu64 " record%s of %" PRIu32 " session%s\n",
-                               inspection->path, verdict_words[inspection->verdict], inspection->record_count,
+                               inspection->path, verdict, inspection->record_count,
                                inspection->record_count == 1 ? "" : "s", inspection->sessions.entry_count,
                                inspection->sessions.entry_count == 1 ? "" : "s");
 }
@@ -302,25 +307,38 @@ static int inspect_open(int dir_fd, const char *name, const char *path, struct j
         return 0;
 }
 
-static int inspect_file(int dir_fd, const char *name, struct inspection inspection,
-                        struct failure *ret_failure) {
+/* Reads one file to its end, and prints what it finds. */
+static int read_file(struct inspection *inspection, int dir_fd, const char *name,
+                     struct failure *ret_failure) {
         _cleanup_free_ struct journal_scan *scan = NULL;
         _cleanup_fd_ int fd = -1;
         int r;
 
         scan = malloc(sizeof *scan);
         if (!scan)
-                return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "journal: out of memory");
-        r = inspect_open(dir_fd, name, inspection.path, scan, &fd, ret_failure);
+                return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "journal %s: out of memory",
+                                   inspection->path);
+        r = inspect_open(dir_fd, name, inspection->path, scan, &fd, ret_failure);
         if (r < 0)
                 return r;
-        r = walk(&inspection, scan);
+        r = walk(inspection, scan);
         if (r < 0)
-                r = failure_set(ret_failure, r, failure_kind_of_errno(r), "journal %s cannot be read: %s",
-                                inspection.path, strerror(-r));
-        else {
-                print_end(&inspection);
+                return failure_set(ret_failure, r, failure_kind_of_errno(r), "journal %s cannot be read: %s",
+                                   inspection->path, strerror(-r));
+        return 0;
+}
+
+static int inspect_file(int dir_fd, const char *name, struct inspection inspection,
+                        struct failure *ret_failure) {
+        int r;
+
+        r = read_file(&inspection, dir_fd, name, ret_failure);
+        if (r >= 0) {
+                print_end(&inspection, verdict_words[inspection.verdict]);
                 r = conclude(&inspection, ret_failure);
+        } else if (inspection.json) { /* who reads it gets a whole document all the same */
+                json_begin(&inspection, NULL);
+                print_end(&inspection, "unreadable");
         }
         journal_map_done(&inspection.sessions);
         return r;
@@ -353,13 +371,19 @@ static int inspect_directory(const struct inspection *inspection, struct failure
                 _cleanup_free_ char *path = NULL;
                 struct inspection one = *inspection;
                 struct failure failure = { 0 };
-                int r = -ENOMEM;
+                int r;
 
                 if (inspection->json && i > 0)
                         (void) fputs(",\n", inspection->out);
                 if (asprintf(&path, "%s/%s", inspection->path, entry->d_name) >= 0) {
                         one.path = path;
                         r = inspect_file(AT_FDCWD, path, one, &failure);
+                } else {
+                        path = NULL;
+                        r = failure_set(&failure, -ENOMEM, FAILURE_UNAVAILABLE,
+                                        "journal %s/%s: out of memory", inspection->path, entry->d_name);
+                        if (inspection->json)
+                                (void) fputs("null", inspection->out);
                 }
                 if (!is_worse(r, worst))
                         continue;
