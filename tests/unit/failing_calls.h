@@ -64,12 +64,13 @@ static inline int calls_code(int broken_code, int short_code) {
         return calls.how == CALLS_BROKEN ? broken_code : short_code;
 }
 
-/* So many of the runs 1 … count are made: all of them where $BATON_TEST_FAILING says so (make coverage), else a
- * sample, evenly spread. Returns the next one after `at`. */
-static inline unsigned calls_next(unsigned at, unsigned count, unsigned sample) {
-        unsigned step = getenv("BATON_TEST_FAILING") || count <= sample ? 1 : count / sample;
+/* Of the runs 1 … count a sample, evenly spread: so many as `few`, or as $BATON_TEST_FAILING says (make coverage). How
+ * far one of them is from the next. */
+static inline unsigned calls_step(unsigned count, unsigned few) {
+        const char *told = getenv("BATON_TEST_FAILING");
+        unsigned long wanted = told ? strtoul(told, NULL, 10) : few;
 
-        return at + step;
+        return wanted == 0 || wanted >= count ? 1 : count / (unsigned) wanted;
 }
 
 /* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): the linker's names */
