@@ -346,16 +346,16 @@ Test(file_rotate, check_makes_nothing_and_says_why_not) {
         free(note);
 
         fixture_path(&fixture, DATA, path);
-        cr_assert_eq(check(&fixture, path, NULL), -ENOTDIR);
+        cr_assert_eq(check(&fixture, path, &note), -ENOTDIR);
         cr_assert_eq(fixture_open(&fixture), -ENOTDIR);
         cr_assert_eq(fixture.failure.kind, FAILURE_STOP);
 
         cr_assert_eq(chmod(fixture.directory, 0555), 0);
         if (geteuid() != 0) { /* root may write everywhere */
-                cr_assert_eq(check(&fixture, fixture.directory, NULL), -EACCES);
+                cr_assert_eq(check(&fixture, fixture.directory, &note), -EACCES);
                 cr_assert_not_null(strstr(fixture.failure.text, "cannot be written"));
         } else if (seteuid(65534) == 0) {
-                int r = check(&fixture, fixture.directory, NULL);
+                int r = check(&fixture, fixture.directory, &note);
 
                 cr_assert_eq(seteuid(0), 0);
                 cr_assert_eq(r, -EACCES);

@@ -27,36 +27,59 @@ static int check_directory(const char *path, struct failure *ret_failure) {
         return 0;
 }
 
-static bool beside_exists(const char *path, const char *suffix) {
-        char name[PATH_MAX];
+/* 1: it is there, 0: it is not. */
+static int beside_exists(const char *path, const char *suffix, struct failure *ret_failure) {
+        char name[URL_BYTES + 8];
         struct stat st;
+        int r = snprintf(name, sizeof name, "%s%s", path, suffix);
 
-        return snprintf(name, sizeof name, "%s%s", path, suffix) < (int) sizeof name && stat(name, &st) == 0;
+        assert(r > 0 && (size_t) r < sizeof name);
+        if (stat(name, &st) == 0)
+                return 1;
+        r = -errno;
+        return r == -ENOENT
+                       ? 0
+                       : failure_set(ret_failure, r, failure_kind_of_errno(r), "%s: %s", name, strerror(-r));
 }
 
-/* Sessions of another Baton stand here: one of ours with the same name would stop. */
-static char *foreign_note(sqlite3 *db, const struct destination_config *config) {
+static int no_memory(const char *path, struct failure *ret_failure) {
+        return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "no memory to check %s", path);
+}
+
+/* Sessions of another Baton stand here: one of ours with the same name would stop. Adds to the note. */
+static int note_foreign(sqlite3 *db, const struct destination_config *config, char **note,
+                        struct failure *ret_failure) {
         static const uint8_t none[INSTANCE_BYTES];
         _cleanup_statement_ sqlite3_stmt *statement = NULL;
-        char *note = NULL;
+        const char *session, *instance;
+        char *longer;
+        int r, code;
 
         if (!config->instance || memcmp(config->instance, none, sizeof none) == 0)
-                return NULL;
-        if (db_prepare(db, config->url->path,
+                return 0;
+        r = db_prepare(db, config->url->path,
                        "SELECT session, lower(hex(instance)) FROM baton_checkpoint WHERE instance <> ?1",
-                       &statement, NULL) < 0)
-                return NULL; /* a new database has no such table */
+                       &statement, ret_failure);
+        if (r < 0)
+                return r;
         (void) sqlite3_bind_blob(statement, 1, config->instance, INSTANCE_BYTES, SQLITE_STATIC);
-        if (sqlite3_step(statement) != SQLITE_ROW)
-                return NULL;
-        if (asprintf(
-                    &note,
-                    "it holds session %s of another Baton (instance %s): one of that name would stop; use that "
-                    "one's state directory, or another destination",
-                    (const char *) sqlite3_column_text(statement, 0),
-                    (const char *) sqlite3_column_text(statement, 1)) < 0)
-                return NULL;
-        return note;
+        code = sqlite3_step(statement);
+        if (code == SQLITE_DONE)
+                return 0;
+        if (code != SQLITE_ROW)
+                return db_fail(db, code, config->url->path, "read its checkpoints", ret_failure);
+        session = (const char *) sqlite3_column_text(statement, 0);
+        instance = (const char *) sqlite3_column_text(statement, 1);
+        if (!session || !instance ||
+            asprintf(
+                    &longer,
+                    "%s%sit holds session %s of another Baton (instance %s): one of that name would stop; use "
+                    "that one's state directory, or another destination",
+                    *note ? *note : "", *note ? "; " : "", session, instance) < 0)
+                return no_memory(config->url->path, ret_failure);
+        free(*note);
+        *note = longer;
+        return 0;
 }
 
 int sqlite_destination_check(const struct destination_config *config, char **ret_note,
@@ -64,10 +87,10 @@ int sqlite_destination_check(const struct destination_config *config, char **ret
         struct db_busy busy = { .limit_usec = DB_GUEST_BUSY_USEC };
         _cleanup_db_ sqlite3 *db = NULL;
         const char *path, *table;
-        char *note = NULL;
+        _cleanup_free_ char *note = NULL;
         struct stat st;
-        bool is_live;
-        int r;
+        int r, has_wal, has_shm;
+        bool is_live, is_ours;
 
         assert(config && config->url);
         assert(ret_note);
@@ -96,16 +119,29 @@ int sqlite_destination_check(const struct destination_config *config, char **ret
                                    (unsigned) geteuid());
 
         /* Without both -wal and -shm an ordinary opening might make them: look at the file alone. */
-        is_live = beside_exists(path, "-wal") && beside_exists(path, "-shm");
+        has_wal = beside_exists(path, "-wal", ret_failure);
+        if (has_wal < 0)
+                return has_wal;
+        has_shm = beside_exists(path, "-shm", ret_failure);
+        if (has_shm < 0)
+                return has_shm;
+        is_live = has_wal && has_shm;
         r = db_open(path, is_live ? DB_READ : DB_PEEK, &busy, &db, NULL, ret_failure);
         if (r < 0)
                 return r;
-        r = schema_verify(db, path, table, NULL, ret_failure);
+        r = schema_verify(db, path, table, &is_ours, ret_failure);
         if (r < 0)
                 return r;
-        if (!is_live && beside_exists(path, "-wal") &&
-            asprintf(&note, "%s-wal was not read: it has no -shm, which the next opening makes", path) < 0)
+        if (!is_live && has_wal &&
+            asprintf(&note, "%s-wal was not read: it has no -shm, which the next opening makes", path) < 0) {
                 note = NULL;
-        *ret_note = note ? note : foreign_note(db, config);
+                return no_memory(path, ret_failure);
+        }
+        if (is_ours) {
+                r = note_foreign(db, config, &note, ret_failure);
+                if (r < 0)
+                        return r;
+        }
+        *ret_note = TAKE(note);
         return 0;
 }

@@ -88,7 +88,7 @@ int sqlite_source_check(const struct source_config *config, char **ret_note, str
         const char *path = config->url->path;
         struct outbox_table table;
         struct guest_view view;
-        char note[NOTE_BYTES] = "";
+        char note[NOTE_BYTES] = "", *copy;
         bool is_peek;
         int r;
 
@@ -118,6 +118,9 @@ int sqlite_source_check(const struct source_config *config, char **ret_note, str
         r = check_rows(db, path, &table, note, ret_failure);
         if (r < 0)
                 return r;
-        *ret_note = *note ? strdup(note) : NULL;
+        copy = *note ? strdup(note) : NULL;
+        if (*note && !copy)
+                return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "no memory to check %s", path);
+        *ret_note = copy;
         return 0;
 }
