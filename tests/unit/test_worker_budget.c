@@ -101,6 +101,60 @@ Test(budget, S8_so_many_sources_stay_open_and_every_session_is_moved) {
         cr_assert_leq(sources_open(), BUDGET);
 }
 
+/* ---- what an heir keeps warm --------------------------------------------------------------------------- */
+
+/* The heir of `count` sessions; `active_usec` of each as its owner told. */
+static void heir_of(const uint64_t *active_usec, uint32_t count) {
+        char name[16], file[32];
+
+        for (uint32_t i = 0; i < count; i++) {
+                struct session_status status = { .commit_last_usec = active_usec[i] };
+                struct layout_config config;
+
+                name_of(i, name);
+                (void) snprintf(file, sizeof file, "%s.db", name);
+                config = config_of(name, file, "");
+                config.sibling_slot = i;
+                cr_assert_eq(slot_configure(segment, i, 0, &config), 0);
+                slot_assign(segment, i, 0, worker.ref);
+                session_status_write(segment, i, &status);
+        }
+        cr_assert_eq(roster_publish(&worker.roster, worker.segment, 0), 0);
+}
+
+static void renew_warm(void) {
+        worker.warm.is_due = true;
+        worker.warm.renew_at_usec = 0;
+        warm_renew(&worker, clock_usec());
+}
+
+static bool is_warm(uint32_t slot_index) {
+        for (uint32_t i = 0; i < WARM_COUNT; i++)
+                if (worker.warm.sources[i].entry && worker.warm.sources[i].slot_index == slot_index)
+                        return worker.warm.sources[i].source;
+        return false;
+}
+
+Test(budget, S8_an_heir_keeps_the_most_active_sources_warm) {
+        static const uint64_t active_usec[] = { 5, 100, 3, 90, 80, 1, 70, 60, 50, 40, 2, 30 };
+        struct session_status status = { .commit_last_usec = 200 };
+
+        outboxes_make();
+        heir_of(active_usec, ELEMENTSOF(active_usec));
+        renew_warm();
+        for (uint32_t i = 0; i < ELEMENTSOF(active_usec); i++)
+                cr_assert_eq(is_warm(i), active_usec[i] >= 30, "session %u, active at %lu", i,
+                             (unsigned long) active_usec[i]);
+        session_status_write(segment, 5, &status); /* it moves again */
+        atomic_store(&segment->slots[3].quarantined, 1);
+        renew_warm();
+        cr_assert(is_warm(5));
+        cr_assert_not(is_warm(3), "nobody will take that one");
+        cr_assert(is_warm(11));
+        warm_done(&worker);
+        roster_free(&worker.roster);
+}
+
 /* Its first batch goes row by row, before it is claimed; the second wants an attachment. */
 static void move_twice(uint32_t first, uint32_t count) {
         for (uint32_t i = first; i < first + count; i++)
