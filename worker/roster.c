@@ -36,7 +36,6 @@ void roster_entry_free(struct roster_entry *entry) {
 }
 
 static void entry_parse(struct roster_entry *entry) {
-        const struct source_ops *ops;
         int r;
 
         r = url_parse(entry->config.url, &entry->url, &entry->failure);
@@ -47,15 +46,8 @@ static void entry_parse(struct roster_entry *entry) {
                 entry->scheme = NULL;
                 return;
         }
-        ops = source_ops_find(entry->scheme->name);
-        if (!ops) {
-                (void) failure_set(&entry->failure, -EPROTONOSUPPORT, FAILURE_STOP,
-                                   "this worker knows no source of scheme \"%s\"; install one that does",
-                                   entry->scheme->name);
-                entry->scheme = NULL;
-                return;
-        }
-        entry->ops = ops;
+        entry->ops = source_ops_find(entry->scheme->name);
+        assert(entry->ops); /* every scheme of our table has its operations */
 }
 
 int roster_read(const struct segment *segment, uint32_t slot_index, struct roster_entry **ret_entry) {
