@@ -64,8 +64,8 @@ static inline int calls_code(int broken_code, int short_code) {
         return calls.how == CALLS_BROKEN ? broken_code : short_code;
 }
 
-/* Of the runs 1 … count a sample, evenly spread: so many as `few`, or as $BATON_TEST_FAILING says (make coverage). How
- * far one of them is from the next. */
+/* Of the runs 1 … count a sample, evenly spread: so many as `few`, or as $BATON_TEST_FAILING says (0: all). How far one
+ * of them is from the next. */
 static inline unsigned calls_step(unsigned count, unsigned few) {
         const char *told = getenv("BATON_TEST_FAILING");
         unsigned long wanted = told ? strtoul(told, NULL, 10) : few;
