@@ -36,6 +36,7 @@ static struct {
         enum calls_how how;
         unsigned seen, at;  /* the one that fails, from 1; 0: none */
         const char *failed; /* its name; NULL: none did */
+        unsigned fsyncs;    /* that succeeded, while it was armed */
 } calls;
 
 static inline void calls_begin(enum calls_how how, unsigned at) {
@@ -44,6 +45,7 @@ static inline void calls_begin(enum calls_how how, unsigned at) {
         calls.seen = 0;
         calls.at = at;
         calls.failed = NULL;
+        calls.fsyncs = 0;
 }
 
 /* Only what our own code does between the two counts, and may fail. */
@@ -103,7 +105,6 @@ CALL(int, mkdirat, (int dir, const char *path, mode_t mode), (dir, path, mode), 
 CALL(ssize_t, pread, (int fd, void *data, size_t bytes, off_t at), (fd, data, bytes, at), -1, EIO, EINTR)
 CALL(ssize_t, pwrite, (int fd, const void *data, size_t bytes, off_t at), (fd, data, bytes, at), -1, EIO,
      ENOSPC)
-CALL(int, fsync, (int fd), (fd), -1, EIO, ENOSPC)
 CALL(int, fdatasync, (int fd), (fd), -1, EIO, ENOSPC)
 CALL(int, ftruncate, (int fd, off_t bytes), (fd, bytes), -1, EIO, EINTR)
 CALL(int, fchmod, (int fd, mode_t mode), (fd, mode), -1, EIO, EPERM)
@@ -162,6 +163,15 @@ int __real_openat(int dir, const char *path, int flags, ...);
 int __wrap_openat(int dir, const char *path, int flags, mode_t mode);
 int __wrap_openat(int dir, const char *path, int flags, mode_t mode) {
         return calls_fails("openat", EIO, EMFILE) ? -1 : __real_openat(dir, path, flags, mode);
+}
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd) {
+        if (calls_fails("fsync", EIO, ENOSPC))
+                return -1;
+        calls.fsyncs += calls.is_armed;
+        return __real_fsync(fd);
 }
 
 int __real_vasprintf(char **ret, const char *format, va_list list);

@@ -115,6 +115,50 @@ Test(sqlite_failing, M3_check_of_a_directory_says_all_or_fails) {
         check_each_failing(check_destination, &place, "holds 1 .jsonl files already");
 }
 
+/* ---- M11: what is moved is durable at the source --------------------------------------------------------------- */
+
+/* A source whose -wal is new, and its writer syncs nothing: its name in the directory, too, is ours to make durable. */
+static struct source *unsynced_source(sqlite3 **ret_app) {
+        struct source *source;
+        bool more;
+
+        *ret_app = app_outbox("app.db");
+        app_run(*ret_app, "PRAGMA synchronous = OFF");
+        app_fill(*ret_app, 3);
+        source = source_get("app.db", "");
+        must(source_ops_find("sqlite")->has_more(source, 0, &more, failure));
+        cr_assert(more);
+        return source;
+}
+
+Test(sqlite_failing, M11_whatever_fails_a_sync_that_succeeds_has_synced_the_name_too) {
+        for (enum calls_how how = 0; how < CALLS_HOW_COUNT; how++)
+                for (unsigned at = 1; at < TRIES_MOST; at++) {
+                        struct failure failure = { 0 };
+                        struct source *source;
+                        sqlite3 *app;
+                        int r;
+
+                        source = unsynced_source(&app);
+                        calls_begin(how, at);
+                        calls_armed(true);
+                        r = source_ops_find("sqlite")->sync(source, &failure);
+                        calls_armed(false);
+                        if (r < 0)
+                                expect_told(r, &failure);
+                        else
+                                cr_assert_gt(calls.fsyncs, 0, "%s failed, and the directory was not synced",
+                                             calls.failed);
+                        source_ops_find("sqlite")->close(source);
+                        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+                        fixture_teardown();
+                        fixture_setup();
+                        if (!calls.failed)
+                                break;
+                }
+        cr_assert_null(calls.failed, "it never ends");
+}
+
 /* ---- `baton outbox create` ----------------------------------------------------------------------------------- */
 
 static void create_each_failing(enum calls_how how) {

@@ -129,6 +129,7 @@ static int sync_wal(sqlite3_file *wal, const char *path, struct durability *dura
                     struct failure *ret_failure) {
         char name[PATH_MAX];
         struct stat st;
+        bool is_known;
         int r;
 
         if (snprintf(name, sizeof name, "%s-wal", path) >= (int) sizeof name)
@@ -137,13 +138,15 @@ static int sync_wal(sqlite3_file *wal, const char *path, struct durability *dura
         r = sync_file(wal, name, "-wal", &durability->wal, ret_failure);
         if (r < 0)
                 return r;
-        /* Its name must be durable too, once: with synchronous=OFF nobody else sees to that. */
-        if (stat(name, &st) < 0 || durability->wal_inode == st.st_ino)
+        /* Its name must be durable too, once: with synchronous=OFF nobody else sees to that. Where nobody can say
+         * which file it is now, the directory is synced, and nothing is remembered. */
+        is_known = stat(name, &st) == 0;
+        if (is_known && durability->wal_inode == st.st_ino)
                 return 0;
         r = sync_directory(path, ret_failure);
         if (r < 0)
                 return r;
-        durability->wal_inode = st.st_ino;
+        durability->wal_inode = is_known ? st.st_ino : 0;
         return 0;
 }
 
