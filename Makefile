@@ -150,7 +150,7 @@ FAILING_CALLS := malloc calloc realloc reallocarray strdup posix_memalign asprin
 	posix_fallocate renameat renameat2 unlinkat flock mmap eventfd socket inotify_init1 inotify_add_watch \
 	pthread_mutexattr_init pthread_mutexattr_setrobust pthread_mutexattr_setpshared pthread_mutex_init \
 	$(addprefix sqlite3_,open_v2 prepare_v2 prepare_v3 step exec column_text \
-	create_function_v2 wal_checkpoint_v2)
+	value_text create_function_v2 wal_checkpoint_v2)
 $(BUILD)/tests/unit/test_%_failing: private BATON_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,$(FAILING_CALLS))
 INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c),world $(PRODUCT_LIBRARIES),$(TEST_LDLIBS))
 BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))

@@ -139,6 +139,7 @@ CALL(int, sqlite3_exec,
      (sqlite3 * db, const char *sql, int (*fn)(void *, int, char **, char **), void *context,
       char **ret_message),
      (db, sql, fn, context, ret_message), calls_code(SQLITE_IOERR_READ, SQLITE_BUSY), EIO, EIO)
+CALL(const unsigned char *, sqlite3_value_text, (sqlite3_value * value), (value), NULL, 0, 0)
 CALL(const unsigned char *, sqlite3_column_text, (sqlite3_stmt * statement, int i), (statement, i), NULL, 0,
      0)
 CALL(int, sqlite3_create_function_v2,
