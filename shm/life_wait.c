@@ -157,14 +157,12 @@ static uint64_t watch_deadline(struct life_watch *watch, uint64_t deadline_usec)
         uint64_t echo_usec;
 
         assert(watch);
+        assert(watch->echo_count <= ECHO_COUNT); /* this thread's own */
 
         if (watch->echo_count == 0)
                 return deadline_usec;
-        if (watch->echo_count > ECHO_COUNT)
-                watch->echo_count = ECHO_COUNT;
         echo_usec = clock_usec() + (USEC_PER_MSEC << (ECHO_COUNT - watch->echo_count));
         watch->echo_count--;
-        assert(watch->echo_count < ECHO_COUNT);
         return MIN_OF(echo_usec, deadline_usec);
 }
 

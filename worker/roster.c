@@ -27,6 +27,9 @@ struct roster {
         struct roster_item *items[]; /* by slot; NULL: not of this pool. Shared with the roster before */
 };
 
+static_assert(LAYOUT_NAME_BYTES == NAME_BYTES && LAYOUT_URL_BYTES == URL_BYTES,
+              "a slot's texts fit everywhere");
+
 /* For ThreadSanitizer, which does not see liburcu: what a reader did before it let go happened before the
  * grace period ended. */
 static char grace;

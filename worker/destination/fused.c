@@ -235,9 +235,8 @@ int fused_open(struct destination_session *session, const struct source_config *
         fused->session = session;
         fused->average_bytes = AVERAGE_BYTES_FIRST;
         (void) snprintf(fused->schema, sizeof fused->schema, "src%u", fused->slot % FUSED_ATTACHED_MAX);
-        if (text_copy(fused->path, sizeof fused->path, source->url->path) < 0)
-                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP, "%s: its path is too long",
-                                   source->name);
+        r = text_copy(fused->path, sizeof fused->path, source->url->path);
+        assert(r >= 0); /* the path of an url that was parsed fits */
         r = outbox_table_read(source, &fused->table, ret_failure);
         if (r < 0)
                 return r;

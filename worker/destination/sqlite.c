@@ -202,10 +202,10 @@ static int sqlite_open(const struct destination_config *config, struct destinati
         if (!destination)
                 return failure_set(ret_failure, -ENOMEM, FAILURE_UNAVAILABLE, "destination %s: out of memory",
                                    config->name);
-        if (text_copy(destination->path, sizeof destination->path, config->url->path) < 0 ||
-            text_copy(destination->table, sizeof destination->table, table) < 0)
-                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP,
-                                   "destination %s: its path is too long", config->name);
+        r = text_copy(destination->path, sizeof destination->path, config->url->path);
+        assert(r >= 0); /* the path of an url that was parsed fits, and so does an SQL name */
+        r = text_copy(destination->table, sizeof destination->table, table);
+        assert(r >= 0);
         memcpy(destination->instance, config->instance, INSTANCE_BYTES);
         destination->busy = (struct db_busy){
                 .limit_usec = DB_OWN_BUSY_USEC,
