@@ -111,14 +111,12 @@ struct destination_ops {
 
         /* M13, the fused path; all NULL where there is none. fused_open() before begin():
          * -EOPNOTSUPP where the pair cannot be fused, -EBUSY where no attachment is free.
-         * fused_has_more(), fused_move(), fused_sync() mirror the source's has_more/fetch+put/sync.
+         * fused_move() and fused_sync() mirror the source's fetch+put and sync.
          * fused_move() runs inside session_begin…session_end; on failure the caller rolls the session
          * back and takes the row path. fused_sync() before commit (M11). */
         int (*fused_open)(struct destination_session *session, const struct source_config *source,
                           struct failure *ret_failure);
         void (*fused_close)(struct destination_session *session);
-        int (*fused_has_more)(struct destination_session *session, uint64_t after, bool *ret_more,
-                              struct failure *ret_failure);
         int (*fused_move)(struct destination_session *session, uint64_t after,
                           const struct batch_limits *limits, struct moved *ret_moved,
                           struct failure *ret_failure);

@@ -40,7 +40,7 @@ struct fused {
         struct file_id id;
         struct durability durability;
         struct outbox_table table;
-        sqlite3_stmt *move, *more, *row;
+        sqlite3_stmt *move, *row;
         uint64_t average_bytes; /* of an event, from the last chunk */
 };
 
@@ -176,11 +176,6 @@ static int prepare(struct destination *destination, struct fused *fused, struct 
                                  ret_failure);
         if (r < 0)
                 return r;
-        r = db_prepare_format(destination->db, fused->path, &fused->more, ret_failure,
-                              "SELECT 1 FROM %s.\"%s\" WHERE \"%s\" > ?1 LIMIT 1", fused->schema, t->table,
-                              t->seq);
-        if (r < 0)
-                return r;
         return db_prepare_format(
                 destination->db, fused->path, &fused->move, ret_failure,
                 "INSERT INTO main.\"%s\" (session, position, key, type, at, payload) "
@@ -194,7 +189,6 @@ static void fused_free(struct fused *fused) {
         if (!fused)
                 return;
         statement_finalize(&fused->move);
-        statement_finalize(&fused->more);
         statement_finalize(&fused->row);
         free(fused);
 }
@@ -253,7 +247,6 @@ int fused_open(struct destination_session *session, const struct source_config *
                 r = prepare(destination, fused, ret_failure);
         if (r < 0) {
                 statement_finalize(&fused->row);
-                statement_finalize(&fused->more);
                 detach(destination, fused);
                 return r;
         }
@@ -274,7 +267,6 @@ void fused_close(struct destination_session *session) {
         destination = session->destination;
         assert(sqlite3_get_autocommit(destination->db));
         statement_finalize(&fused->move);
-        statement_finalize(&fused->more);
         statement_finalize(&fused->row);
         detach(destination, fused);
         destination->attached[fused->slot] = NULL;
@@ -290,27 +282,6 @@ static int fail(struct fused *fused, int code, struct failure *ret_failure) {
 
         failure_prefix(ret_failure, "from %s", fused->path);
         return r;
-}
-
-int fused_has_more(struct destination_session *session, uint64_t after, bool *ret_more,
-                   struct failure *ret_failure) {
-        struct fused *fused = session->fused;
-        int code;
-
-        assert(fused);
-        assert(ret_more);
-
-        session->destination->busy.limit_usec = DB_GUEST_BUSY_USEC;
-        if (after > INT64_MAX)
-                return failure_set(ret_failure, -EBADMSG, FAILURE_STOP, "%s: no position %" PRIu64 " can be",
-                                   fused->path, after);
-        (void) sqlite3_bind_int64(fused->more, 1, (int64_t) after);
-        code = sqlite3_step(fused->more);
-        (void) sqlite3_reset(fused->more);
-        if (code != SQLITE_ROW && code != SQLITE_DONE)
-                return db_fail(session->destination->db, code, fused->path, "read it", ret_failure);
-        *ret_more = code == SQLITE_ROW;
-        return 0;
 }
 
 /* M4: what is attached must be the file whose anchor stands in the checkpoint. Asked before every move, in the
@@ -434,10 +405,8 @@ int fused_move(struct destination_session *session, uint64_t after, const struct
         assert(limits && limits->rows > 0);
         assert(ret_moved);
         assert(!sqlite3_get_autocommit(session->destination->db));
+        assert(after <= INT64_MAX); /* the fence has read it from this very destination, and checked it */
 
-        if (after > INT64_MAX)
-                return failure_set(ret_failure, -EBADMSG, FAILURE_STOP, "%s: no position %" PRIu64 " can be",
-                                   fused->path, after);
         if (file_id_read(fused->path, &id) < 0 || !file_id_is_same(&id, &fused->id))
                 return failure_set(ret_failure, -ESTALE, FAILURE_UNAVAILABLE,
                                    "source file %s was replaced or removed; opening it again", fused->path);

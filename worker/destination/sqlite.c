@@ -348,7 +348,6 @@ const struct destination_ops destination_sqlite_ops = {
         .session_rollback = sqlite_session_rollback,
         .fused_open = fused_open,
         .fused_close = fused_close,
-        .fused_has_more = fused_has_more,
         .fused_move = fused_move,
         .fused_sync = fused_sync,
         .check = sqlite_destination_check,

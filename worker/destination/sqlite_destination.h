@@ -104,8 +104,6 @@ int fused_register(struct destination *destination, struct failure *ret_failure)
 int fused_open(struct destination_session *session, const struct source_config *source,
                struct failure *ret_failure);
 void fused_close(struct destination_session *session);
-int fused_has_more(struct destination_session *session, uint64_t after, bool *ret_more,
-                   struct failure *ret_failure);
 int fused_move(struct destination_session *session, uint64_t after, const struct batch_limits *limits,
                struct moved *ret_moved, struct failure *ret_failure);
 int fused_sync(struct destination_session *session, struct failure *ret_failure);
