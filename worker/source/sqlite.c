@@ -73,7 +73,7 @@ static int source_open_sqlite(const struct source_config *config, struct source 
                                    config->name);
         source->reader_busy.limit_usec = source->writer_busy.limit_usec = DB_GUEST_BUSY_USEC;
         r = text_copy(source->name, sizeof source->name, config->name);
-        assert(r >= 0); /* names are bounded where they come in, and the path of an url that was parsed fits */
+        assert(r >= 0); /* names are bounded where they come in, and so are paths */
         r = text_copy(source->path, sizeof source->path, config->url->path);
         assert(r >= 0);
         r = outbox_table_read(config, &source->table, ret_failure);
