@@ -296,6 +296,14 @@ static int destination_ready(struct worker *worker, struct failure *ret_failure)
         return r;
 }
 
+/* SQLite could open the -wal for reading alone (no descriptor was left, say), and says so at the first write. It
+ * would keep it so for as long as the handle lives. */
+static void open_anew_later(struct worker *worker, const struct failure *failure) {
+        retry_again(&worker->destination_retry, clock_usec());
+        worker->destination_failure = *failure;
+        target_close(worker);
+}
+
 void pass_run(struct worker *worker) {
         struct pass pass = { .worker = worker };
         struct failure failure = { 0 };
@@ -319,6 +327,8 @@ void pass_run(struct worker *worker) {
                  * it: the kernel lets go of it when the files are closed. */
                 if (r == -EPROTO)
                         target_close(worker);
+                else if (r == -EACCES)
+                        open_anew_later(worker, &failure);
                 return;
         }
         r = run_batches(&pass, &failure);

@@ -243,6 +243,8 @@ static int clean_by_mark(struct source *source, int64_t position, uint32_t row_l
 
 int sqlite_source_clean(struct source *source, uint64_t position, uint32_t row_limit, bool *ret_more,
                         struct failure *ret_failure) {
+        int r;
+
         assert(source);
         assert(row_limit > 0);
         assert(ret_more);
@@ -256,7 +258,11 @@ int sqlite_source_clean(struct source *source, uint64_t position, uint32_t row_l
                 *ret_more = false;
                 return 0;
         }
-        return source->table.clean_up == CLEAN_DELETE
-                       ? clean_by_delete(source, (int64_t) position, row_limit, ret_more, ret_failure)
-                       : clean_by_mark(source, (int64_t) position, row_limit, ret_more, ret_failure);
+        r = source->table.clean_up == CLEAN_DELETE
+                    ? clean_by_delete(source, (int64_t) position, row_limit, ret_more, ret_failure)
+                    : clean_by_mark(source, (int64_t) position, row_limit, ret_more, ret_failure);
+        /* A -wal that SQLite could open for reading alone stays so, for good: the next piece opens it anew. */
+        if (r == -EACCES)
+                db_close(&source->writer);
+        return r;
 }
