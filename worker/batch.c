@@ -41,7 +41,8 @@ static bool fused_make_room(struct worker *worker, uint64_t now_usec) {
         return true;
 }
 
-static void fused_prepare(struct session *session, uint64_t now_usec) {
+/* False: it was tried in vain, and the row path takes it. */
+static bool fused_prepare(struct session *session, uint64_t now_usec) {
         struct worker *worker = session->worker;
         const struct source_config config = { .name = session->entry->config.source,
                                               .url = &session->entry->url,
@@ -51,14 +52,15 @@ static void fused_prepare(struct session *session, uint64_t now_usec) {
 
         if (session->fused || !session->claimed || session->suspect || session->row_once ||
             !worker->settings.fused || !worker->destination_ops->fused_open)
-                return;
+                return true;
         r = worker->destination_ops->fused_open(session->target, &config, &failure);
         if (r == -EBUSY && fused_make_room(worker, now_usec))
                 r = worker->destination_ops->fused_open(session->target, &config, &failure);
         if (r < 0)
-                return; /* the row path takes it */
+                return false;
         session->fused = true;
         worker->fused_count++;
+        return true;
 }
 
 static void wait_or_stop(struct session *session, const struct failure *failure) {
@@ -132,7 +134,11 @@ bool batch_prepare(struct session *session, uint64_t now_usec) {
                 return false;
         }
         session->active_usec = now_usec;
-        fused_prepare(session, now_usec);
+        /* What failed may have cost the source its locks (M12): then it is opened anew, too. */
+        if (!fused_prepare(session, now_usec) && !source_prepare(session, &failure) && session->claimed) {
+                wait_or_stop(session, &failure);
+                return false;
+        }
         return true;
 }
 

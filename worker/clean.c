@@ -69,9 +69,12 @@ void clean_run(struct session *session) {
                 clean_again(session, CLEAN_RETRY_USEC);
                 return;
         }
-        /* The application holds its lock, or its disk is full: later. It never stops the movement. */
+        /* The application holds its lock, or its disk is full: later. It never stops the movement. A handle that
+         * will never do is opened anew by the next pass. */
         if (session->entry->ops->clean(session->source, position, CLEAN_ROWS, &more, &failure) < 0) {
                 clean_again(session, CLEAN_RETRY_USEC);
+                if (session->entry->ops->is_stale(session->source))
+                        session_set_ready(session);
         } else if (more) {
                 clean_again(session, CLEAN_PAUSE_USEC);
                 session->active_usec = clock_usec(); /* its source stays open (S8) */

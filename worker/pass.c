@@ -324,8 +324,9 @@ void pass_run(struct worker *worker) {
         if (r < 0) {
                 transaction_void(&pass, &failure);
                 /* SQLite gave up on its locks. One that failed to unlock may be ours, and SQLite has forgotten
-                 * it: the kernel lets go of it when the files are closed. */
-                if (r == -EPROTO)
+                 * it: the kernel lets go of it when the files are closed. Or it opened the -wal or -shm for
+                 * reading alone, because a moment's trouble kept it from writing, and would keep it so. */
+                if (r == -EPROTO || r == -EACCES)
                         target_close(worker);
                 else if (r == -EACCES)
                         open_anew_later(worker, &failure);

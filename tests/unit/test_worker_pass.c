@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Passes over a destination of which one operation fails, or is noted: what is told of a commit that failed (M1,
  * M14), what is synced when (M11), and what is opened anew (M6). */
+#include <fcntl.h>
+
 #include "shm/pool.h"
 #include "shm/takeover.h"
 #include "tests/unit/worker_fixture.h"
@@ -100,6 +102,62 @@ Test(pass, M6_a_destination_whose_locks_are_in_doubt_is_opened_again) {
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 
+/* ---- M6: what SQLite opened for reading alone ---------------------------------------------------------- */
+
+static const char *refused_end; /* of the name of the file that cannot be opened for writing, once */
+static int (*true_open)(const char *path, int flags, int mode);
+
+static int open_refuses_once(const char *path, int flags, int mode) {
+        const size_t n = strlen(path), m = refused_end ? strlen(refused_end) : 0;
+
+        if (m > 0 && n >= m && strcmp(path + n - m, refused_end) == 0 && (flags & O_ACCMODE) == O_RDWR) {
+                refused_end = NULL;
+                errno = EMFILE;
+                return -1;
+        }
+        return true_open(path, flags, mode);
+}
+
+static void refuse_once(const char *end) {
+        sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+
+        if (!true_open)
+                true_open = (int (*)(const char *, int, int)) vfs->xGetSystemCall(vfs, "open");
+        refused_end = end;
+        cr_assert_eq(vfs->xSetSystemCall(vfs, "open", (sqlite3_syscall_ptr) open_refuses_once), SQLITE_OK);
+}
+
+/* SQLite then opens it for reading, says nothing, and keeps it so for good. */
+static void destination_is_opened_again(const char *file) {
+        struct session *session = session_begin_on(0, "a", "a.db", "");
+        sqlite3 *app = app_outbox("a.db");
+
+        app_fill(app, 5);
+        settle();
+        shell("cp d.db-wal kept-wal && cp d.db-shm kept-shm");
+        target_close(&worker);
+        shell("mv kept-wal d.db-wal && mv kept-shm d.db-shm"); /* as if another worker had it open */
+        refuse_once(file);
+        app_fill(app, 5);
+        session_set_ready(session);
+        for (unsigned tries = 0; tries < 3; tries++) { /* not asked meanwhile: we would open it ourselves */
+                retry_clear(&worker.destination_retry);
+                retry_now(session);
+                settle();
+        }
+        cr_assert_null(refused_end, "the case is about an open that failed");
+        cr_assert_eq(moved("a"), 10);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+Test(pass, M6_a_destination_with_a_wal_for_reading_alone_is_opened_again) {
+        destination_is_opened_again("d.db-wal");
+}
+
+Test(pass, M6_a_destination_with_an_index_for_reading_alone_is_opened_again) {
+        destination_is_opened_again("d.db-shm");
+}
+
 /* ---- M11: synced is what was read, so after it was read ------------------------------------------------ */
 
 static unsigned call_count, moved_at, synced_at;
@@ -152,5 +210,71 @@ Test(pass, S11_an_overwritten_epoch_reaches_no_destination) {
         settle();
         cr_assert(segment_is_condemned(segment), "the supervisor makes a new one");
         cr_assert_eq(moved("a"), 0);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+/* ---- M12: what a failed open may cost ------------------------------------------------------------------ */
+
+static bool fstat_fails;
+static int (*true_fstat)(int fd, struct stat *ret_stat);
+
+static int fstat_fails_once(int fd, struct stat *ret_stat) {
+        if (fstat_fails) {
+                fstat_fails = false;
+                errno = EIO;
+                return -1;
+        }
+        return true_fstat(fd, ret_stat);
+}
+
+/* SQLite closes what it cannot fstat() at once, and POSIX takes every lock from us that we have on it: a handle that
+ * was open before keeps nobody from removing the -wal that it reads. */
+Test(pass, M12_a_source_whose_attachment_failed_is_opened_again) {
+        struct session *session = session_begin_on(0, "a", "a.db", "");
+        sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+        sqlite3 *app = app_outbox("a.db");
+        uint64_t closed;
+
+        settle(); /* claimed, the source open, nothing to attach it for */
+        cr_assert_not_null(session->source);
+        cr_assert_not(session->fused);
+        app_fill(app, 5);
+        closed = worker.closed_source_count;
+        true_fstat = (int (*)(int, struct stat *)) vfs->xGetSystemCall(vfs, "fstat");
+        fstat_fails = true;
+        cr_assert_eq(vfs->xSetSystemCall(vfs, "fstat", (sqlite3_syscall_ptr) fstat_fails_once), SQLITE_OK);
+        session_set_ready(session);
+        settle();
+        cr_assert_not(fstat_fails, "the case is about an attachment that failed");
+        cr_assert_eq(worker.closed_source_count, closed + 1);
+        cr_assert_eq(moved("a"), 5);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+/* ---- M6: a clean-up that can no longer write ----------------------------------------------------------- */
+
+static void rows_alone(void) {
+        fixture_fused = false;
+        worker_setup();
+}
+
+TestSuite(pass_rows, .init = rows_alone, .fini = worker_teardown);
+
+Test(pass_rows, M6_a_source_that_can_be_cleaned_no_more_is_opened_again) {
+        struct session *session = session_begin_on(0, "a", "a.db", "?clean-up=delete");
+        sqlite3 *app = app_outbox("a.db");
+
+        settle();
+        cr_assert_not_null(session->source, "it has its -wal");
+        refuse_once("a.db-wal");
+        app_fill(app, 5);
+        session_set_ready(session);
+        for (unsigned tries = 0; tries < 3; tries++) {
+                settle();
+                session->clean_at_usec = 0;
+                (void) clean_deadline(&worker, clock_usec());
+        }
+        cr_assert_null(refused_end, "the case is about an open that failed");
+        cr_assert_eq(app_number(app, "SELECT count(*) FROM outbox"), 1, "all but the anchor (M4)");
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }

@@ -118,6 +118,7 @@ static int attach(struct destination *destination, struct fused *fused, struct f
         code = statement_run(statement);
         if (code == SQLITE_OK)
                 return 0;
+        db_open_failed(sqlite3_extended_errcode(destination->db));
         /* SQLite refuses other text encodings with a plain SQLITE_ERROR. */
         if (code == SQLITE_ERROR)
                 return not_fusible(ret_failure, fused->path, sqlite3_errmsg(destination->db));

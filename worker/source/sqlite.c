@@ -41,6 +41,7 @@ static int open_reader(struct source *source, struct failure *ret_failure) {
         r = guest_admit(source->path, ret_failure);
         if (r < 0)
                 return r;
+        source->doubt_count = db_doubt_count();
         r = db_open(source->path, DB_READ, &source->reader_busy, &source->reader, &source->id, ret_failure);
         if (r < 0)
                 return r;
@@ -91,6 +92,8 @@ static bool source_is_stale(struct source *source) {
 
         assert(source);
 
+        if (source->is_doubtful || source->doubt_count != db_doubt_count())
+                return true;
         return file_id_read(source->path, &id) < 0 || !file_id_is_same(&id, &source->id);
 }
 
@@ -114,8 +117,14 @@ static int source_identity(struct source *source, char ret_identity[IDENTITY_BYT
         return 0;
 }
 
+int sqlite_source_failed(struct source *source, int r) {
+        source->is_doubtful |= r == -EACCES || r == -EPROTO;
+        return r;
+}
+
 static int fail(struct source *source, int code, struct failure *ret_failure) {
-        return db_fail(source->reader, code, source->path, "read it", ret_failure);
+        return sqlite_source_failed(source,
+                                    db_fail(source->reader, code, source->path, "read it", ret_failure));
 }
 
 /* A position that came from a checkpoint, so from a disk: input. */

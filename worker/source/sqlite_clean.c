@@ -264,5 +264,5 @@ int sqlite_source_clean(struct source *source, uint64_t position, uint32_t row_l
         /* A -wal that SQLite could open for reading alone stays so, for good: the next piece opens it anew. */
         if (r == -EACCES)
                 db_close(&source->writer);
-        return r;
+        return sqlite_source_failed(source, r);
 }

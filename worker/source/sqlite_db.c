@@ -199,6 +199,17 @@ static int fail_to_open(sqlite3 *db, int code, const char *path, struct failure 
         return db_fail(db, code, path, "open it", ret_failure);
 }
 
+static uint64_t doubt_count;
+
+/* os_unix.c: "dropping a lock or two doesn't matter much". */
+void db_open_failed(int code) {
+        doubt_count += code == SQLITE_IOERR;
+}
+
+uint64_t db_doubt_count(void) {
+        return doubt_count;
+}
+
 int db_open(const char *path, enum db_mode mode, struct db_busy *busy, sqlite3 **ret_db,
             struct file_id *ret_id, struct failure *ret_failure) {
         static const struct {
@@ -230,8 +241,10 @@ int db_open(const char *path, enum db_mode mode, struct db_busy *busy, sqlite3 *
         }
 
         code = sqlite3_open_v2(uri, &db, modes[mode].flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
-        if (code != SQLITE_OK)
+        if (code != SQLITE_OK) {
+                db_open_failed(db ? sqlite3_extended_errcode(db) : code);
                 return fail_to_open(db, code, path, ret_failure);
+        }
         /* SQLite tries again for reading where it cannot open for writing, and says nothing. It may have been
          * a moment's trouble of the disk, and a handle that can only read would be kept for good. */
         if ((mode == DB_WRITE || mode == DB_CREATE) && sqlite3_db_readonly(db, "main") == 1)

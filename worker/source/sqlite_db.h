@@ -50,6 +50,12 @@ bool file_id_is_same(const struct file_id *a, const struct file_id *b);
  * `busy` is kept by the connection. -ENOENT where a file that must exist does not. */
 int db_open(const char *path, enum db_mode mode, struct db_busy *busy, sqlite3 **ret_db,
             struct file_id *ret_id, struct failure *ret_failure);
+/* Tells of an open that failed, and how many of those left locks in doubt: where SQLite cannot fstat() a file
+ * that it just opened, it closes it, and POSIX takes from the process every lock that it has on that file. An
+ * application may then leave WAL mode, or remove its -wal, under a handle of ours (M12). Whoever was opened
+ * before such an open is opened anew. */
+void db_open_failed(int code);
+uint64_t db_doubt_count(void);
 /* Writes "file:/percent/encoded/path?QUERY". -ENAMETOOLONG. */
 int db_uri(const char *path, const char *query, char *ret_uri, size_t uri_bytes);
 #define DB_URI_BYTES 4096

@@ -15,7 +15,9 @@ struct source {
         char name[NAME_BYTES];
         char path[URL_BYTES]; /* as configured */
         struct outbox_table table;
-        struct file_id id; /* of what is open */
+        struct file_id id;    /* of what is open */
+        uint64_t doubt_count; /* of the opens that failed before it was opened */
+        bool is_doubtful;     /* what it can do is not what it was opened for: it is opened anew */
 
         sqlite3 *reader; /* mode=ro */
         struct db_busy reader_busy;
@@ -30,6 +32,9 @@ struct source {
         uint64_t mark_position; /* rows up to here are marked */
 };
 
+/* After a failure: a handle that SQLite could open for reading alone it keeps so, and a lock that it could not give
+ * back it forgets. Returns `r`. */
+int sqlite_source_failed(struct source *source, int r);
 int sqlite_source_clean(struct source *source, uint64_t position, uint32_t row_limit, bool *ret_more,
                         struct failure *ret_failure);
 int sqlite_source_lag(struct source *source, uint64_t after, struct source_lag *ret_lag,
