@@ -80,6 +80,8 @@ int target_open(struct worker *worker, struct failure *ret_failure) {
         }
         r = target_try(worker, &worker->destination_failure);
         if (r < 0) {
+                if (worker->destination_failure.kind == FAILURE_SYNC)
+                        latch_set(worker, &worker->destination_failure); /* lifted once it is open (M7) */
                 retry_again(&worker->destination_retry, now_usec);
                 *ret_failure = worker->destination_failure;
                 return r;

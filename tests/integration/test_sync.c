@@ -175,6 +175,17 @@ Test(sync, M7_of_the_destinations_database_at_its_checkpoint) {
         until_the_disk_is_well();
 }
 
+/* SQLite syncs the directory of a -wal that it made, and looks at no result of it. */
+Test(sync, M7_of_the_destinations_directory) {
+        world_shell(&world, "mkdir own");
+        (void) snprintf(destination_url, sizeof(destination_url), "sqlite:%s", file("own/d.db"));
+        world_faults(&world, "sync EIO 0 */own\n");
+        start("sqlite:%D/own/d.db");
+        fill(200);
+        expect_latched(200);
+        until_the_disk_is_well();
+}
+
 /* ---- from the beginning ------------------------------------------------------------------------------ */
 static void sick_from_the_beginning(const char *destination, const char *rules) {
         set_destination(destination);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* M7, the latch between workers: what one writes anew does not speak for what another could not sync
  * meanwhile, and word and file agree when all is over. */
+#include "tests/unit/sqlite_faults.h"
 #include "tests/unit/worker_fixture.h"
 #include "worker/journal/disk.h"
 
@@ -109,4 +110,33 @@ Test(worker_latch, m7_stays_until_the_journal_too_is_written_anew) {
         must(latch_clear(&worker, failure));
         cr_expect_not(latch_is_set(&worker));
         cr_expect_not(latch_is_on_disk());
+}
+
+/* ---- a sync that fails while the destination is opened ------------------------------------------------- */
+
+static void setup_on_a_faulty_disk(void) {
+        faults_install();
+        worker_setup();
+}
+
+TestSuite(worker_latch_open, .init = setup_on_a_faulty_disk, .fini = worker_teardown);
+
+Test(worker_latch_open, m7_a_sync_that_fails_as_it_is_made_latches_it) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = session_begin_on(0, "a", "a.db", "");
+
+        app_fill(app, 1);
+        faults.fail_sync_of = "d.db-journal"; /* it is no WAL database yet */
+        settle();
+        expect_phase(0, SESSION_WAITING);
+        cr_expect(latch_is_set(&worker));
+        cr_expect(latch_is_on_disk());
+        faults.fail_sync_of = NULL;
+        retry_clear(&worker.destination_retry);
+        retry_now(session);
+        settle();
+        cr_expect_eq(moved("a"), 1);
+        cr_expect_not(latch_is_set(&worker));
+        cr_expect_not(latch_is_on_disk());
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }

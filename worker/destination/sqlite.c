@@ -11,12 +11,15 @@
  *
  * Must not touch: sources (but by fused.c). Logs nothing. */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/crash.h"
+#include "base/io.h"
 #include "worker/destination/sqlite_destination.h"
 
 /* Pages in the -wal from which a commit is followed by a checkpoint (README: who pays for it), and from
@@ -91,6 +94,29 @@ static int verify_wal(struct destination *destination, struct failure *ret_failu
                         "%s cannot be put into WAL mode (it is in %s): a destination needs a local file system "
                         "with shared memory",
                         destination->path, mode ? mode : "an unknown mode");
+        return 0;
+}
+
+/* SQLite syncs the directory after it made the -wal, and looks at no result of it (os_unix.c): a -wal whose name is
+ * not durable takes with it what was committed into it. */
+static int sync_directory(const struct destination *destination, struct failure *ret_failure) {
+        _cleanup_fd_ int fd = -1;
+        char directory[PATH_MAX];
+        const char *real = sqlite3_db_filename(destination->db, "main");
+        int r;
+
+        (void) snprintf(directory, sizeof directory, "%s", real && *real ? real : destination->path);
+        *(strrchr(directory, '/') + 1) = '\0';
+        fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return failure_set(ret_failure, -errno, failure_kind_of_errno(-errno),
+                                   "%s: cannot open its directory to sync it: %s", destination->path,
+                                   strerror(errno));
+        r = dir_sync(fd);
+        if (r < 0)
+                return failure_set(ret_failure, r, FAILURE_SYNC,
+                                   "%s: the sync of its directory failed (%s): look at the disk (kernel log)",
+                                   destination->path, strerror(-r));
         return 0;
 }
 
@@ -176,6 +202,9 @@ static int connect_destination(struct destination *destination, struct failure *
         if (r < 0)
                 return r;
         r = schema_prepare(destination, ret_failure);
+        if (r < 0)
+                return r;
+        r = sync_directory(destination, ret_failure);
         if (r < 0)
                 return r;
         (void) sqlite3_wal_hook(destination->db, note_wal_pages, destination);
