@@ -38,9 +38,11 @@ struct effort {
         struct options options;
         struct fleet_root prepared;
         struct run_data *most; /* while counting */
+        struct places *places; /* `errors`: tried so far */
         const struct trials *trials;
         size_t try_count; /* of the trials: all, or a sample of so many */
         struct row *rows; /* of these trials, by role */
+        char where[384];  /* the last hit: "call 12, the entry of pwrite64 on b.db-wal" */
         struct outcomes outcomes;
         unsigned failures, kinds; /* that are wanted */
 };
@@ -96,9 +98,10 @@ static int count(struct effort *effort, const struct variant *variant, enum cras
 
         memset(effort->most, 0, sizeof(*effort->most));
         r = fleet_run(&fleet, effort->options.sample ? 1 : COUNTING_RUNS * ELEMENTSOF(counted_roles));
-        if (r == 0)
-                (effort->options.makes_errors ? trials_make_errors : trials_make)(ret_trials, variant, phase,
-                                                                                  effort->most);
+        if (r == 0 && effort->options.makes_errors)
+                trials_make_errors(ret_trials, variant, phase, effort->most, effort->places);
+        else if (r == 0)
+                trials_make(ret_trials, variant, phase, effort->most);
         return r;
 }
 
@@ -122,15 +125,21 @@ static void try_run(size_t index, struct world *world, void *data, void *context
         crash_observe(&play, point_at(effort, index), 0);
 }
 
+static void where_write(const struct point *point, const struct run_data *data, char *ret_text,
+                        size_t bytes) {
+        (void) snprintf(ret_text, bytes, "not reached");
+        if (data->is_hit)
+                (void) snprintf(ret_text, bytes, "call %u, the %s of %s%s%s", data->hit_call,
+                                point->at_exit ? "exit" : "entry", call_name(data->hit_number),
+                                data->hit_object[0] ? " on " : "", data->hit_object);
+}
+
 static void failure_print(const struct effort *effort, const struct point *point,
                           const struct fleet_result *result, const struct run_data *data) {
-        char text[POINT_TEXT_BYTES], where[64] = "not reached";
+        char text[POINT_TEXT_BYTES];
 
         point_format(point, text, sizeof(text));
-        if (data->is_hit)
-                (void) snprintf(where, sizeof(where), "call %u, the %s of %s", data->hit_call,
-                                point->at_exit ? "exit" : "entry", call_name(data->hit_number));
-        printf("DID NOT HOLD: %s (%s), variant %s: %s\n", text, where, effort->trials->variant->name,
+        printf("DID NOT HOLD: %s (%s), variant %s: %s\n", text, effort->where, effort->trials->variant->name,
                result->message);
         if (effort->failures == 1)
                 crash_stack_print(data->hit_stack);
@@ -141,6 +150,15 @@ static void failure_print(const struct effort *effort, const struct point *point
         (void) fflush(stdout);
 }
 
+static void outcome_print(const struct effort *effort, const struct point *point, const struct run_data *data,
+                          enum outcome outcome) {
+        char text[POINT_TEXT_BYTES];
+
+        point_format(point, text, sizeof(text));
+        printf("%s: %s (%s), variant %s%s%s\n", outcome_name(outcome), text, effort->where,
+               effort->trials->variant->name, data->was_stopped ? ": " : "", data->reason);
+}
+
 static void unreached_print(const struct effort *effort, const struct point *point) {
         char text[POINT_TEXT_BYTES];
 
@@ -148,11 +166,13 @@ static void unreached_print(const struct effort *effort, const struct point *poi
         printf("not reached in this run: %s, variant %s\n", text, effort->trials->variant->name);
 }
 
-static void stop_print(const struct effort *effort, const struct point *point, const struct run_data *data) {
-        char text[POINT_TEXT_BYTES];
+static void outcome_note(struct effort *effort, const struct point *point, const struct run_data *data,
+                         bool held) {
+        const enum outcome outcome = outcome_of(data, held);
 
-        point_format(point, text, sizeof(text));
-        printf("stopped: %s, variant %s: %s\n", text, effort->trials->variant->name, data->reason);
+        outcomes_add(&effort->outcomes, (uint16_t) data->hit_number, point->fault, outcome);
+        if (effort->options.is_verbose && held)
+                outcome_print(effort, point, data, outcome);
 }
 
 static bool try_done(size_t index, const struct fleet_result *result, const void *shared, void *context) {
@@ -162,13 +182,11 @@ static bool try_done(size_t index, const struct fleet_result *result, const void
         const struct run_data *data = shared;
 
         row->tried++;
+        where_write(point, data, effort->where, sizeof(effort->where));
         if (point->fault != FAULT_KILL && data->is_hit)
-                outcomes_add(&effort->outcomes, (uint16_t) data->hit_number, point->fault,
-                             outcome_of(data, result->outcome == FLEET_HELD));
+                outcome_note(effort, point, data, result->outcome == FLEET_HELD);
         if (result->outcome == FLEET_HELD) {
                 row->held++;
-                if (data->was_stopped && effort->options.is_verbose)
-                        stop_print(effort, point, data);
                 row->unreached += !data->is_hit;
                 if (!data->is_hit && effort->options.is_verbose)
                         unreached_print(effort, point);
@@ -340,7 +358,8 @@ static int one_point(struct effort *effort) {
         if (point.fault != FAULT_KILL && r >= 0)
                 outcomes_print(&effort->outcomes);
         if (r == 0)
-                printf("%s, variant %s: %s\n", effort->options.point, trials.variant->name,
+                printf("%s (%s), variant %s: %s\n", effort->options.point, effort->where,
+                       trials.variant->name,
                        row->unreached ? "not reached in this run; all is moved" : "held");
         return r;
 }
@@ -435,6 +454,7 @@ static int prove(int argc, char **argv, bool makes_errors) {
                 return 2;
         }
         effort.most = calloc(1, sizeof(*effort.most));
+        effort.places = places_new();
         r = effort.most ? fleet_root_make(&effort.prepared, effort.options.directory) : -ENOMEM;
         if (r < 0) {
                 fprintf(stderr, "baton-prove %s: cannot make a directory: %s\n", argv[0], strerror(-r));
@@ -446,6 +466,7 @@ static int prove(int argc, char **argv, bool makes_errors) {
         crash_outboxes_remove(effort.prepared.directory);
         fleet_root_clear(&effort.prepared);
         free(effort.most);
+        free(effort.places);
         return r == 0 ? 0 : r == -EINTR ? 130 : r == -EINVAL ? 2 : 1;
 }
 

@@ -3,8 +3,8 @@
  *
  * A lane is the row of calls that one thread makes in one phase: `mover` of the first worker, `mover2` of the
  * second, and so on, by birth. A point is a place in a lane: the entry or the exit of its n-th call, or of its
- * n-th call of one kind. The latter is what is tried: how often a thread polls differs from run to run, how
- * often it writes hardly does. */
+ * n-th call of one kind, or of one kind from one place in the code. One of the latter is what is tried: how often
+ * a thread polls differs from run to run, how often it writes hardly does. */
 #pragma once
 
 #include <stdatomic.h>
@@ -55,18 +55,21 @@ const char *fault_name(enum fault fault);
 int fault_error(enum fault fault);
 enum fault fault_find(const char *name); /* FAULT_KILL: none of this name */
 bool fault_fits(enum fault fault, uint64_t number);
-bool call_is_unlock(const struct trace_call *call); /* which never fails */
+bool fault_passes(enum fault fault); /* by itself: a host at its limits, an interruption, a lock */
+bool call_is_spared(const struct trace_call *call); /* which never fails */
 
 struct point {
         unsigned lane;
         enum crash_phase phase;
         uint32_t call;   /* 1 … */
+        uint32_t place;  /* the n-th of these from there, see stack.c; 0: from anywhere */
         uint16_t number; /* SYS_…: the n-th of these; POINT_ANY: of all */
         bool at_exit;
         enum fault fault;
 };
 #define POINT_ANY UINT16_MAX
 #define POINT_TEXT_BYTES 96
+#define OBJECT_TEXT_BYTES 256
 
 /* lane.c */
 unsigned lane_find(enum trace_role role, unsigned ordinal); /* LANE_NONE: not one that is counted */
@@ -74,7 +77,8 @@ enum trace_role lane_role(unsigned lane);
 void lane_name(unsigned lane, char *ret_text, size_t bytes);
 const char *phase_name(enum crash_phase phase);
 void point_format(const struct point *point, char *ret_text, size_t bytes);
-/* "mover2:life:137:exit", "mover2:life:pwrite64.12:exit", "mover:life:fdatasync.3:EIO". False: not understood. */
+/* "mover2:life:137:exit", "mover2:life:pwrite64.12:exit", "mover:life:fdatasync@1d0c6f3b.3:EIO". False: not
+ * understood. */
 bool point_parse(const char *text, struct point *ret_point);
 const char *call_name(uint64_t number); /* one at a time */
 
@@ -84,8 +88,8 @@ struct counted_call {
         uint8_t is_quiet;     /* it changed nothing that outlives the process: its entry and exit are one */
         uint8_t is_same;      /* shared memory stood as at the exit before: that and its entry are one */
         uint8_t has_returned; /* its exit was seen */
-        uint8_t is_unlock;
-        uint32_t place; /* in the code: call and innermost frames; for errors alone */
+        uint8_t is_spared;
+        uint32_t place; /* stack.c; for errors alone */
 };
 
 /* Shared by the processes of one run. */
@@ -97,15 +101,20 @@ struct run_data {
         atomic_bool is_hit;
         _Atomic pid_t hit_pid;
         bool is_hit_supervisor, is_fault; /* a fault was made, nobody was killed */
-        /* What came of a fault. */
-        atomic_uint ended; /* processes of Baton, between the fault and the end of the phase */
-        bool was_stopped, has_waited;
+        atomic_bool may_leave;            /* by the scenario: workers are told to */
+        /* What came of a fault, until the end of the phase. */
+        atomic_uint ended;    /* processes of Baton that ended with a code of failure */
+        atomic_bool has_left; /* one left as if it had been told to */
+        atomic_int died_of;   /* the signal */
+        bool was_stopped, has_waited, was_latched;
+        bool was_hit_leaving; /* workers were told to leave already */
+        bool was_hit_owner;   /* of the session whose source's file it was; else it was but warm (S8) */
         char reason[LAYOUT_REASON_BYTES];
         /* For the report. */
         uint64_t hit_number;
         uint32_t hit_call; /* of all calls of the lane */
         bool is_attended;  /* the scenario saw the hit, and the checker held then */
-        char hit_stack[4096];
+        char hit_stack[4096], hit_object[OBJECT_TEXT_BYTES];
         uint32_t call_counts[LANE_COUNT];
         struct counted_call calls[LANE_COUNT][CALLS_MAX];
 };
@@ -146,6 +155,12 @@ struct memory *crash_memory_new(void);
 
 /* stack.c: where the thread stands, as "binary+0xoffset" lines, innermost first. */
 void crash_stack_write(const struct trace_call *call, char *ret_text, size_t bytes);
-uint32_t crash_stack_place(const struct trace_call *call); /* the innermost frames as one number */
+/* The place in the code, as one number: the call, what kind of file it is about, the innermost frames. Never 0. What
+ * comes before a program's own first instruction is all one place for each kind of call. */
+uint32_t crash_stack_place(const struct trace_call *call);
+/* The file that a call is about, by its path or its descriptor, without its directory; "": none. */
+void crash_object_write(const struct trace_call *call, char *ret_text, size_t bytes);
+/* It stands in the dynamic loader: mostly, the program has not begun. */
+bool crash_stack_is_loader(const char *text);
 /* The same with names of functions, where addr2line is there. */
 void crash_stack_print(const char *text);

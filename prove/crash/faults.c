@@ -10,6 +10,7 @@
  * then wait until the worker closes it; at a destination the mover opens it again (pass.c). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -106,7 +107,12 @@ bool fault_fits(enum fault fault, uint64_t number) {
         return false;
 }
 
-bool call_is_unlock(const struct trace_call *call) {
+bool fault_passes(enum fault fault) {
+        return fault == FAULT_EINTR || fault == FAULT_ENOMEM || fault == FAULT_EMFILE ||
+               fault == FAULT_EAGAIN || fault == FAULT_ENOLCK;
+}
+
+static bool is_unlock(const struct trace_call *call) {
         struct flock lock;
 
         if (call->number != SYS_fcntl || (call->arguments[1] != F_SETLK && call->arguments[1] != F_SETLKW &&
@@ -114,4 +120,15 @@ bool call_is_unlock(const struct trace_call *call) {
                 return false;
         return tracer_read(call->pid, call->arguments[2], &lock, sizeof(lock)) == (ssize_t) sizeof(lock) &&
                lock.l_type == F_UNLCK;
+}
+
+/* Waking and giving back a mutex are not interrupted; glibc aborts where they fail all the same. */
+static bool is_wake(const struct trace_call *call) {
+        const uint64_t command = call->arguments[1] & (uint64_t) FUTEX_CMD_MASK;
+
+        return call->number == SYS_futex && command != FUTEX_WAIT && command != FUTEX_WAIT_BITSET;
+}
+
+bool call_is_spared(const struct trace_call *call) {
+        return is_unlock(call) || is_wake(call);
 }

@@ -53,15 +53,17 @@ const char *call_name(uint64_t number) {
 
 void point_format(const struct point *point, char *ret_text, size_t bytes) {
         const char *place = point->fault ? fault_name(point->fault) : point->at_exit ? "exit" : "entry";
-        char lane[24];
+        char lane[24], at[16] = "";
 
         lane_name(point->lane, lane, sizeof(lane));
+        if (point->place != 0)
+                (void) snprintf(at, sizeof(at), "@%08x", point->place);
         if (point->number == POINT_ANY)
                 (void) snprintf(ret_text, bytes, "%s:%s:%u:%s", lane, phase_name(point->phase), point->call,
                                 place);
         else
-                (void) snprintf(ret_text, bytes, "%s:%s:%s.%u:%s", lane, phase_name(point->phase),
-                                call_name(point->number), point->call, place);
+                (void) snprintf(ret_text, bytes, "%s:%s:%s%s.%u:%s", lane, phase_name(point->phase),
+                                call_name(point->number), at, point->call, place);
 }
 
 static bool lane_parse(const char *text, unsigned *ret_lane) {
@@ -77,6 +79,18 @@ static bool lane_parse(const char *text, unsigned *ret_lane) {
         return false;
 }
 
+/* "fdatasync", "fdatasync@1d0c6f3b" */
+static bool place_parse(char *name, struct point *point) {
+        char *at = strchr(name, '@');
+        int end = 0;
+
+        if (!at)
+                return true;
+        *at++ = '\0';
+        /* NOLINTNEXTLINE(cert-err34-c): eight digits, and nothing else */
+        return sscanf(at, "%8x%n", &point->place, &end) == 1 && end == 8 && at[8] == '\0';
+}
+
 static bool call_parse(const char *text, struct point *point) {
         const char *dot = strrchr(text, '.');
         char name[40];
@@ -86,6 +100,8 @@ static bool call_parse(const char *text, struct point *point) {
         point->number = POINT_ANY;
         if (dot) {
                 (void) snprintf(name, sizeof(name), "%.*s", (int) (dot - text), text);
+                if (!place_parse(name, point))
+                        return false;
                 number = seccomp_syscall_resolve_name(name);
                 if (number < 0 || number >= (int) NUMBERS_MAX)
                         return false;
@@ -98,12 +114,12 @@ static bool call_parse(const char *text, struct point *point) {
 }
 
 bool point_parse(const char *text, struct point *ret_point) {
-        char lane[24], phase[24], call[40], place[24];
+        char lane[24], phase[24], call[48], place[24];
         struct point point = { 0 };
         int end = 0;
 
         /* NOLINTNEXTLINE(cert-err34-c): the whole text must be used up */
-        if (sscanf(text, "%23[^:]:%23[^:]:%39[^:]:%23[^:]%n", lane, phase, call, place, &end) != 4 ||
+        if (sscanf(text, "%23[^:]:%23[^:]:%47[^:]:%23[^:]%n", lane, phase, call, place, &end) != 4 ||
             text[end] != '\0' || !call_parse(call, &point) || !lane_parse(lane, &point.lane))
                 return false;
         point.at_exit = strcmp(place, "exit") == 0;

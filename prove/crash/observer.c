@@ -4,6 +4,7 @@
  *
  * A takeover begins in the victim's transaction, at its second sync (the source's log is synced before it);
  * a recovery begins at a sync in the midst of the backlog. Both are calls, so both are the same in each run. */
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -23,9 +24,9 @@ struct process {
 };
 
 struct lane {
-        uint32_t calls, by_number[NUMBERS_MAX];
-        bool is_in_call;
-        uint64_t digest; /* of shared memory, at the last exit */
+        uint32_t calls, by_number[NUMBERS_MAX], at_place; /* the last: of the point's kind, from its place */
+        bool is_in_call, is_placed;                       /* the call at hand is such a one */
+        uint64_t digest;                                  /* of shared memory, at the last exit */
 };
 
 struct observer {
@@ -76,6 +77,27 @@ static void on_mark(struct tracer *tracer, uint64_t mark, void *context) {
         }
 }
 
+/* The loader's deaths are not of our making, and a supervisor kills whom it cannot watch. */
+static bool may_be_killed(const struct run_data *data, int signal_number) {
+        return crash_stack_is_loader(data->hit_stack) ||
+               (data->is_hit_supervisor && signal_number == SIGKILL);
+}
+
+/* After a fault: who ends says so, by a code of failure, unless he was told to leave. */
+static void process_ended(const struct observer *observer, struct process *process, int status) {
+        struct run_data *data = observer->play->data;
+
+        process->lives = false;
+        if (!data->is_fault || !observer->counts)
+                return;
+        if (WIFSIGNALED(status) && !may_be_killed(data, WTERMSIG(status)))
+                data->died_of = WTERMSIG(status);
+        else if (status != 0)
+                data->ended++;
+        else if (!data->may_leave)
+                data->has_left = true;
+}
+
 static void on_process(struct tracer *tracer, const struct trace_process *told, void *context) {
         struct observer *observer = context;
         struct process *process = NULL;
@@ -88,10 +110,8 @@ static void on_process(struct tracer *tracer, const struct trace_process *told, 
                         process = &observer->processes[i];
         if (observer->memory && told->what != TRACE_ENDED)
                 crash_memory_forget(observer->memory, told->pid);
-        if (told->what == TRACE_ENDED && process) {
-                process->lives = false;
-                observer->play->data->ended += observer->play->data->is_fault && told->status != 0;
-        }
+        if (told->what == TRACE_ENDED && process && process->lives)
+                process_ended(observer, process, told->status);
         if (told->what == TRACE_ENDED || process)
                 return;
         assert(observer->process_count < PROCESSES_MAX);
@@ -158,7 +178,7 @@ static void count(struct observer *observer, unsigned index, const struct trace_
         digest = crash_memory_digest(observer->memory, call);
         if (call->is_entry) {
                 counted->number = (uint16_t) call->number;
-                counted->is_unlock = call_is_unlock(call);
+                counted->is_spared = call_is_spared(call);
                 if (observer->play->counts_places)
                         counted->place = crash_stack_place(call);
                 counted->is_same = lane->calls > 1 && digest != 0 && digest == lane->digest;
@@ -169,11 +189,20 @@ static void count(struct observer *observer, unsigned index, const struct trace_
         lane->digest = digest;
 }
 
+static void place_count(const struct point *point, struct lane *lane, const struct trace_call *call) {
+        if (point->place == 0 || !call->is_entry)
+                return;
+        lane->is_placed = call->number == point->number && crash_stack_place(call) == point->place;
+        lane->at_place += lane->is_placed;
+}
+
 static bool is_at(const struct point *point, const struct lane *lane, const struct trace_call *call) {
-        if (call->is_entry == point->at_exit || (point->fault != FAULT_KILL && call_is_unlock(call)))
+        if (call->is_entry == point->at_exit || (point->fault != FAULT_KILL && call_is_spared(call)))
                 return false;
         if (point->number == POINT_ANY)
                 return lane->calls == point->call;
+        if (point->place != 0)
+                return lane->is_placed && lane->at_place == point->call;
         return call->number == point->number && lane->by_number[point->number] == point->call;
 }
 
@@ -195,7 +224,9 @@ static enum trace_verdict hit(struct observer *observer, struct tracer *tracer, 
         data->hit_call = lane->calls;
         data->is_hit_supervisor = call->role == TRACE_SUPERVISOR;
         crash_stack_write(call, data->hit_stack, sizeof(data->hit_stack));
+        crash_object_write(call, data->hit_object, sizeof(data->hit_object));
         data->is_fault = observer->point->fault != FAULT_KILL;
+        data->was_hit_leaving = data->may_leave;
         data->is_hit = true;
         if (data->is_fault) {
                 tracer_watch(tracer, 0); /* who ends of it is still to be told */
@@ -222,11 +253,14 @@ static enum trace_verdict on_call(struct tracer *tracer, struct trace_call *call
         } else if (!lane->is_in_call)
                 return TRACE_GO; /* the phase began meanwhile */
         lane->is_in_call = call->is_entry;
-        if (!observer->point)
+        if (!observer->point) {
                 count(observer, index, call);
-        else if (index == observer->point->lane && is_at(observer->point, lane, call))
-                return hit(observer, tracer, lane, call);
-        return TRACE_GO;
+                return TRACE_GO;
+        }
+        if (index != observer->point->lane)
+                return TRACE_GO;
+        place_count(observer->point, lane, call);
+        return is_at(observer->point, lane, call) ? hit(observer, tracer, lane, call) : TRACE_GO;
 }
 
 static int driver(void *argument) {

@@ -24,8 +24,14 @@ struct outcomes {
         } rows[OUTCOMES_MAX];
 };
 
-/* Whether a session may stop of it, and says what it was. */
-bool stop_is_right(enum fault fault, uint64_t number, const char *reason);
+/* Whether a session may stop of it, and says what it was. `object`: the file that the call was about. */
+bool stop_is_right(enum fault fault, uint64_t number, const char *object, const char *session,
+                   const char *reason);
+/* "a.db-wal", ".a.lock", "a.000001.jsonl": of source `a`, or of its session at a file destination. 0: of none. */
+char object_source(const char *object);
+/* M7: what a sync that failed had to come to, and did not; NULL: nothing to say. */
+const char *sync_went_wrong(const struct variant *variant, enum fault fault, const struct run_data *data);
+const char *outcome_name(enum outcome outcome);
 enum outcome outcome_of(const struct run_data *data, bool held);
 void outcomes_add(struct outcomes *outcomes, uint16_t number, enum fault fault, enum outcome outcome);
 void outcomes_print(const struct outcomes *outcomes);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 
 #define DESTINATION "d"
 #define TRIES_MAX 50
+#define WORKER_THREADS 3u /* mover, takeover, control */
 
 const struct variant crash_variants[] = {
         { "fused", "sqlite", "d.db", "sqlite:%D/d.db", "", false },
@@ -53,8 +55,32 @@ static bool destination_stands(const struct play *play) {
 
 static void supervisor_start(struct play *play);
 
+/* Who ends of a fault says so by its code: not by a signal, and not as if it had been told to leave. */
+static void look_at_ends(struct play *play) {
+        const struct run_data *data = play->data;
+
+        if (data->died_of != 0)
+                world_fail(play->world, "%s of %s: a process of Baton ended by signal %d",
+                           fault_name(play->fault), call_name(data->hit_number), data->died_of);
+        if (data->has_left)
+                world_fail(play->world,
+                           "%s of %s: a process of Baton left with code 0, and nobody had told it to",
+                           fault_name(play->fault), call_name(data->hit_number));
+}
+
+/* M7: the failures are counted in the segment, which outlives who counted them. */
+static bool was_latched(struct world *world) {
+        const struct segment *segment = world_segment(world);
+
+        for (uint32_t i = 0; segment && i < segment->pool_count; i++)
+                if (atomic_load(&segment->pools[i].sync_failures) != 0)
+                        return true;
+        return false;
+}
+
 /* Some faults may stop a session, with the right reason; then the operator accepts it, as the reason says. */
 static void accept_stops(struct play *play) {
+        play->data->was_latched |= was_latched(play->world);
         for (size_t i = 0; i < play->world->outbox_count; i++) {
                 const char *name = play->world->outboxes[i].name;
                 struct session_status status;
@@ -64,10 +90,11 @@ static void accept_stops(struct play *play) {
                 play->data->has_waited |= status.phase == SESSION_WAITING;
                 if (status.phase != SESSION_STOPPED)
                         continue;
-                if (!stop_is_right(play->fault, play->data->hit_number, status.reason))
-                        world_fail(play->world, "%s of %s is not why session %s may stop: \"%s\"",
-                                   fault_name(play->fault), call_name(play->data->hit_number), name,
-                                   status.reason);
+                if (!stop_is_right(play->fault, play->data->hit_number, play->data->hit_object, name,
+                                   status.reason))
+                        world_fail(play->world, "%s of %s on %s is not why session %s may stop: \"%s\"",
+                                   fault_name(play->fault), call_name(play->data->hit_number),
+                                   play->data->hit_object, name, status.reason);
                 play->data->was_stopped = true;
                 (void) snprintf(play->data->reason, sizeof(play->data->reason), "%s", status.reason);
                 (void) baton(play->world, "adopt", name);
@@ -79,16 +106,21 @@ static void attend(struct play *play) {
         struct world *world = play->world;
 
         if (play->data->is_hit && !play->data->is_attended) {
+                const char source[2] = { object_source(play->data->hit_object) };
+
+                play->data->was_hit_owner = source[0] && session_owner(world, source) == play->data->hit_pid;
                 WAIT_UNTIL(world, play->data->is_fault || !process_is_alive(play->data->hit_pid));
                 play->data->is_attended = !destination_stands(play) || check(play, "--live");
         }
-        if (play->data->is_fault)
+        if (play->data->is_fault) {
+                look_at_ends(play);
                 accept_stops(play);
+        }
         if (world->batond > 0 && !process_is_alive(world->batond)) {
                 int r = wait_exit(world->batond);
 
                 world->batond = 0;
-                if (!play->data->is_hit_supervisor && !play->data->is_fault)
+                if (!play->data->is_hit_supervisor)
                         world_fail(world, "batond ended by itself (%d)", r);
                 supervisor_start(play);
         }
@@ -199,15 +231,44 @@ static void all_is_well(struct play *play) {
         }
 }
 
+/* All of it is moved, and its last row is the anchor, which stays (M4). */
+static bool is_cleaned(struct world *world) {
+        return database_number(world, world_path(world, "b.db"), "SELECT count(*) FROM outbox") == 1;
+}
+
+/* A thread that ended alone would be missed by nobody before its worker is needed. */
+static bool workers_are_whole(struct world *world) {
+        pid_t workers[WORLD_WORKER_MAX];
+        uint32_t count = live_workers(world, DESTINATION, workers, WORLD_WORKER_MAX);
+
+        for (uint32_t i = 0; i < count; i++) {
+                char path[64];
+                struct stat status;
+
+                (void) snprintf(path, sizeof(path), "/proc/%d/task", (int) workers[i]);
+                /* A directory has two links, and one for each directory in it. */
+                if (stat(path, &status) < 0 || status.st_nlink != 2 + WORKER_THREADS)
+                        return false;
+        }
+        return count > 0;
+}
+
 /* The end of every run, no longer disturbed (a point that was not reached is not looked for here). */
 static void finish(struct play *play) {
+        const char *wrong;
         int r;
 
         if (play->world->batond == 0)
                 supervisor_start(play);
         until_all_moved(play);
         UNTIL(play, all_owned_by_live(play->world));
+        UNTIL(play, is_cleaned(play->world));
+        UNTIL(play, workers_are_whole(play->world));
         all_is_well(play);
+        wrong = sync_went_wrong(play->variant, play->fault, play->data);
+        if (wrong)
+                world_fail(play->world, "%s of %s: %s", fault_name(play->fault), play->data->hit_object,
+                           wrong);
         r = world_stop(play->world);
         if (r != 0)
                 world_fail(play->world, "the orderly end gave exit code %d", r);
@@ -241,6 +302,7 @@ static void play_life(struct play *play) {
         reload(play);
         until_settled(play, 2);
         until_all_moved(play);
+        play->data->may_leave = true;
         scale(play, "1");
         until_settled(play, 1);
         write_events(play, 6);

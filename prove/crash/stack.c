@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -18,6 +19,7 @@
 #define STACK_BYTES 16384u
 #define FRAMES_MAX 24u
 #define TEXTS_MAX 32u
+#define RUN_PREFIX "baton-prove-" /* of a fleet's directory */
 
 struct text {
         uint64_t from, to, offset;
@@ -89,7 +91,7 @@ static size_t frame_write(const struct texts *texts, uint64_t address, char *ret
         return n > 0 && (size_t) n < bytes ? (size_t) n : 0;
 }
 
-void crash_stack_write(const struct trace_call *call, char *ret_text, size_t bytes) {
+static size_t frames_write(const struct trace_call *call, size_t frames_max, char *ret_text, size_t bytes) {
         uint64_t words[STACK_BYTES / sizeof(uint64_t)];
         struct texts texts;
         size_t used, frames = 1;
@@ -98,7 +100,7 @@ void crash_stack_write(const struct trace_call *call, char *ret_text, size_t byt
         texts_read(call->pid, &texts);
         used = frame_write(&texts, call->instruction_pointer, ret_text, bytes);
         n = tracer_read(call->pid, call->stack_pointer, words, sizeof(words));
-        for (size_t i = 0; n > 0 && i < (size_t) n / sizeof(words[0]) && frames < FRAMES_MAX; i++) {
+        for (size_t i = 0; n > 0 && i < (size_t) n / sizeof(words[0]) && frames < frames_max; i++) {
                 if (!text_at(&texts, words[i]) || !follows_a_call(call->pid, words[i]))
                         continue;
                 /* The call itself, not the line after it. */
@@ -106,18 +108,100 @@ void crash_stack_write(const struct trace_call *call, char *ret_text, size_t byt
                 frames++;
         }
         ret_text[used] = '\0';
+        return used;
 }
 
-#define PLACE_FRAMES 3u
+void crash_stack_write(const struct trace_call *call, char *ret_text, size_t bytes) {
+        (void) frames_write(call, FRAMES_MAX, ret_text, bytes);
+}
 
+/* Which argument names a file: a path, or a descriptor (glibc's fstat() is newfstatat(fd, "")). */
+static bool path_argument(uint64_t number, unsigned *ret_index) {
+        switch (number) {
+        case SYS_openat:
+        case SYS_newfstatat:
+        case SYS_statx:
+        case SYS_unlinkat:
+        case SYS_mkdirat:
+        case SYS_renameat:
+        case SYS_renameat2:
+        case SYS_inotify_add_watch:
+                *ret_index = 1;
+                return true;
+        case SYS_execve:
+#if defined(__x86_64__)
+        case SYS_unlink:
+        case SYS_rename:
+        case SYS_mkdir:
+#endif
+                *ret_index = 0;
+                return true;
+        default:
+                return false;
+        }
+}
+
+void crash_object_write(const struct trace_call *call, char *ret_text, size_t bytes) {
+        char path[PATH_MAX] = "";
+        const char *name;
+        unsigned index;
+
+        if (path_argument(call->number, &index)) {
+                ssize_t n = tracer_read(call->pid, call->arguments[index], path, sizeof(path) - 1);
+
+                path[MAX_OF(n, (ssize_t) 0)] = '\0';
+        }
+        if (path[0] == '\0' && call->number != SYS_mmap)
+                (void) tracer_path(call->pid, (int) call->arguments[0], path, sizeof(path));
+        name = strrchr(path, '/');
+        (void) snprintf(ret_text, bytes, "%s", name && name[1] ? name + 1 : path);
+}
+
+/* What is another name in each run, or for each source, becomes one: numbers, the run's directory, `a`, `b`, `c`. */
+static void object_generalize(char *name) {
+        size_t to = 0;
+
+        if (strncmp(name, RUN_PREFIX, strlen(RUN_PREFIX)) == 0)
+                name[strlen(RUN_PREFIX)] = '\0';
+        if (name[0] >= 'a' && name[0] <= 'c' && (name[1] == '.' || name[1] == '-'))
+                name[0] = 'a';
+        for (size_t i = 0; name[i]; i++) {
+                const bool is_digit = name[i] >= '0' && name[i] <= '9';
+
+                if (is_digit && to > 0 && name[to - 1] == '0')
+                        continue;
+                name[to++] = is_digit ? '0' : name[i];
+        }
+        name[to] = '\0';
+}
+
+#define PLACE_FRAMES 2u
+
+bool crash_stack_is_loader(const char *text) {
+        const char *found = strstr(text, "/ld-linux");
+
+        return found && found < text + strcspn(text, "\n");
+}
+
+/* Two frames: the C library's, and whose call it is. What lies deeper is found by search, and not the same in each
+ * run. */
 uint32_t crash_stack_place(const struct trace_call *call) {
-        char text[4096];
-        const char *end = text;
+        char text[4096], object[OBJECT_TEXT_BYTES];
+        size_t used;
+        uint32_t place;
+        int n;
 
-        crash_stack_write(call, text, sizeof(text));
-        for (unsigned i = 0; i < PLACE_FRAMES && *end; i++)
-                end += strcspn(end, "\n") + 1;
-        return (uint32_t) XXH3_64bits(text, (size_t) (end - text));
+        n = snprintf(text, sizeof(text), "%d ", (int) call->number);
+        used = (size_t) n + frames_write(call, PLACE_FRAMES, text + n, 2048);
+        if (crash_stack_is_loader(text)) /* whichever library it was: the program has not begun */
+                used = (size_t) snprintf(text, sizeof(text), "%d loader", (int) call->number);
+        else {
+                crash_object_write(call, object, sizeof(object));
+                object_generalize(object);
+                used += (size_t) snprintf(text + used, sizeof(text) - used, "%s", object);
+        }
+        place = (uint32_t) XXH3_64bits(text, used);
+        return place ? place : 1;
 }
 
 /* One frame: "function at file:line", by addr2line where it is. */
