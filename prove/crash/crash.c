@@ -18,6 +18,7 @@
 #include "prove/prove.h"
 
 #define COUNTING_RUNS 3
+#define ROUNDS 3          /* so often is tried what is not reached */
 #define LIMIT_SECONDS 150 /* each wait in it has its own, of 30 s */
 #define FAILURES_MAX 20   /* then something is broken throughout, and the rest would say the same */
 #define TRIED_FEW 8u      /* so many may well be passed by in one run */
@@ -40,7 +41,10 @@ struct effort {
         struct run_data *most; /* while counting */
         struct places *places; /* `errors`: tried so far */
         const struct trials *trials;
-        size_t try_count; /* of the trials: all, or a sample of so many */
+        size_t try_count;             /* of the trials: all, or a sample of so many */
+        size_t *chosen;               /* which */
+        size_t *missed, missed_count; /* not reached in this round */
+        bool is_last_round;
         struct row *rows; /* of these trials, by role */
         char where[384];  /* the last hit: "call 12, the entry of pwrite64 on b.db-wal" */
         struct outcomes outcomes;
@@ -107,10 +111,17 @@ static int count(struct effort *effort, const struct variant *variant, enum cras
 
 /* ---- trying ------------------------------------------------------------------------------------ */
 static const struct point *point_at(const struct effort *effort, size_t index) {
+        return &effort->trials->tries[effort->chosen[index]];
+}
+
+/* All, or a sample: each the middle of its part of all. */
+static void choose(struct effort *effort) {
         const size_t all = effort->trials->try_count;
 
-        /* The middle of its part of all. */
-        return &effort->trials->tries[(2 * index + 1) * all / (2 * effort->try_count)];
+        effort->chosen = calloc(effort->try_count + 1, sizeof(effort->chosen[0]));
+        assert(effort->chosen);
+        for (size_t i = 0; i < effort->try_count; i++)
+                effort->chosen[i] = (2 * i + 1) * all / (2 * effort->try_count);
 }
 
 static void try_run(size_t index, struct world *world, void *data, void *context) {
@@ -163,7 +174,7 @@ static void unreached_print(const struct effort *effort, const struct point *poi
         char text[POINT_TEXT_BYTES];
 
         point_format(point, text, sizeof(text));
-        printf("not reached in this run: %s, variant %s\n", text, effort->trials->variant->name);
+        printf("not reached in %d runs: %s, variant %s\n", ROUNDS, text, effort->trials->variant->name);
 }
 
 static void outcome_note(struct effort *effort, const struct point *point, const struct run_data *data,
@@ -181,6 +192,10 @@ static bool try_done(size_t index, const struct fleet_result *result, const void
         struct row *row = &effort->rows[lane_role(point->lane)];
         const struct run_data *data = shared;
 
+        if (result->outcome == FLEET_HELD && !data->is_hit && !effort->is_last_round) {
+                effort->missed[effort->missed_count++] = effort->chosen[index];
+                return true;
+        }
         row->tried++;
         where_write(point, data, effort->where, sizeof(effort->where));
         if (point->fault != FAULT_KILL && data->is_hit)
@@ -197,6 +212,7 @@ static bool try_done(size_t index, const struct fleet_result *result, const void
         return effort->failures < FAILURES_MAX;
 }
 
+/* A run may make fewer calls than the one that was counted: what it does not come to is tried again. */
 static int try_all(struct effort *effort) {
         const struct fleet_options fleet = { .directory = effort->options.directory,
                                              .parallel = (unsigned) effort->options.parallel,
@@ -206,7 +222,27 @@ static int try_all(struct effort *effort) {
                                              .run = try_run,
                                              .done = try_done };
 
-        return fleet_run(&fleet, effort->try_count);
+        size_t count = effort->try_count;
+        int failed = 0, r;
+
+        choose(effort);
+        effort->missed = calloc(count + 1, sizeof(effort->missed[0]));
+        assert(effort->missed);
+        for (unsigned round = 1; count > 0 && effort->failures < FAILURES_MAX; round++) {
+                effort->missed_count = 0;
+                effort->is_last_round = round == ROUNDS;
+                r = fleet_run(&fleet, count);
+                if (r < 0) {
+                        failed = r;
+                        break;
+                }
+                failed += r;
+                count = effort->missed_count;
+                memcpy(effort->chosen, effort->missed, count * sizeof(effort->chosen[0]));
+        }
+        free(effort->missed);
+        free(effort->chosen);
+        return failed;
 }
 
 /* ---- the table --------------------------------------------------------------------------------- */
@@ -359,8 +395,7 @@ static int one_point(struct effort *effort) {
                 outcomes_print(&effort->outcomes);
         if (r == 0)
                 printf("%s (%s), variant %s: %s\n", effort->options.point, effort->where,
-                       trials.variant->name,
-                       row->unreached ? "not reached in this run; all is moved" : "held");
+                       trials.variant->name, row->unreached ? "not reached; all is moved" : "held");
         return r;
 }
 

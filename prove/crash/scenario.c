@@ -78,7 +78,8 @@ static bool was_latched(struct world *world) {
         return false;
 }
 
-/* Some faults may stop a session, with the right reason; then the operator accepts it, as the reason says. */
+/* Some faults may stop a session, with the right reason; then the operator accepts it, as the reason says. A kill
+ * never does, not even for a moment. */
 static void accept_stops(struct play *play) {
         play->data->was_latched |= was_latched(play->world);
         for (size_t i = 0; i < play->world->outbox_count; i++) {
@@ -90,6 +91,9 @@ static void accept_stops(struct play *play) {
                 play->data->has_waited |= status.phase == SESSION_WAITING;
                 if (status.phase != SESSION_STOPPED)
                         continue;
+                if (!play->data->is_fault)
+                        world_fail(play->world, "session %s stopped, and nothing was made to fail: \"%s\"",
+                                   name, status.reason);
                 if (!stop_is_right(play->fault, play->data->hit_number, play->data->hit_object, name,
                                    status.reason))
                         world_fail(play->world, "%s of %s on %s is not why session %s may stop: \"%s\"",
@@ -112,10 +116,9 @@ static void attend(struct play *play) {
                 WAIT_UNTIL(world, play->data->is_fault || !process_is_alive(play->data->hit_pid));
                 play->data->is_attended = !destination_stands(play) || check(play, "--live");
         }
-        if (play->data->is_fault) {
+        if (play->data->is_fault)
                 look_at_ends(play);
-                accept_stops(play);
-        }
+        accept_stops(play);
         if (world->batond > 0 && !process_is_alive(world->batond)) {
                 int r = wait_exit(world->batond);
 
