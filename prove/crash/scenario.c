@@ -125,6 +125,8 @@ static void attend(struct play *play) {
                 world->batond = 0;
                 if (!play->data->is_hit_supervisor)
                         world_fail(world, "batond ended by itself (%d)", r);
+                play->data->may_leave =
+                        true; /* one that the last had just started is one too many for the next */
                 supervisor_start(play);
         }
 }
