@@ -296,6 +296,18 @@ static void journal_is_deaf(struct worker *worker, const struct failure *failure
         worker->journal_is_deaf = journal_renew(worker->journal, &again) < 0;
 }
 
+/* What its file holds is uncertain: it is examined, or written anew, by the next claim. */
+static void give_up_target(struct session *session, const struct failure *failure) {
+        struct worker *worker = session->worker;
+
+        if (failure->kind == FAILURE_SYNC)
+                latch_set(worker, failure);
+        worker->destination_ops->session_close(TAKE(session->target));
+        session_unclaim(session);
+        session->blames_source = false;
+        wait_or_stop(session, failure);
+}
+
 /* The journal remembers (with transactions), or is the authority (M3): then a checkpoint that is not in
  * it did not happen, and the file's tail is examined again. */
 static int journal_checkpoint(struct session *session, enum journal_type type, struct failure *ret_failure) {
@@ -307,12 +319,7 @@ static int journal_checkpoint(struct session *session, enum journal_type type, s
                 journal_is_deaf(worker, ret_failure);
         if (r >= 0 || is_transactional(worker))
                 return 0;
-        if (ret_failure->kind == FAILURE_SYNC)
-                latch_set(worker, ret_failure);
-        worker->destination_ops->session_close(TAKE(session->target));
-        session_unclaim(session);
-        session->blames_source = false;
-        wait_or_stop(session, ret_failure);
+        give_up_target(session, ret_failure);
         return r;
 }
 
@@ -325,6 +332,10 @@ static int rotate_if_due(struct session *session) {
                 return 0;
         session->target_checkpoint = session->checkpoint;
         r = ops->rotate(session->target, &session->target_checkpoint, &failure);
+        if (r < 0 && failure.kind == FAILURE_SYNC) {
+                give_up_target(session, &failure);
+                return r;
+        }
         if (r < 0) {
                 wait_or_stop(session, &failure);
                 return r;
@@ -362,9 +373,7 @@ bool batch_committed(struct session *session) {
                 report_moving(session);
         else if (session->status.phase == SESSION_STOPPED)
                 report_resumed(session);
-        if (rotate_if_due(session) < 0)
-                return false;
         session_watch(session);
-        clean_run(session);
-        return true;
+        clean_run(session); /* whatever becomes of the next file, what was moved is durable */
+        return rotate_if_due(session) >= 0;
 }

@@ -28,10 +28,19 @@ static int journal_begin(struct worker *worker, struct failure *ret_failure) {
                 .rotate_bytes = journal_rotate_bytes(),
         };
 
+        int r;
+
         if (worker->journal)
                 return 0;
         /* What dead workers left and nobody needs any more; our own file is made after it. */
-        (void) journal_collect(worker->directories.state, worker->settings.name, worker->instance);
+        r = journal_collect(worker->directories.state, worker->settings.name, worker->instance);
+        /* M3: where journals are the authority, the next load would rely on what this one could not sync. */
+        if (r == -EUCLEAN && config.synced)
+                return failure_set(
+                        ret_failure, -EIO, FAILURE_SYNC,
+                        "a journal of another worker of destination %s could not be synced; look at "
+                        "the disk (kernel log)",
+                        worker->settings.name);
         return journal_open(&config, &worker->journal, ret_failure);
 }
 

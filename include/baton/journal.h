@@ -107,7 +107,8 @@ uint32_t journal_table_finding_count(const struct journal_table *table);
 const char *journal_table_finding(const struct journal_table *table, uint32_t index);
 
 /* Unlinks journals of dead writers (flock free) of which every session has a better record elsewhere.
- * Called by a mover at start and after rotation; safe against concurrent callers (gc lock). */
+ * Called by a mover at start and after rotation; safe against concurrent callers (gc lock).
+ * -EUCLEAN: it syncs what it reads, and one such sync failed, which no later reader is told of (M7). */
 int journal_collect(const char *state_directory, const char *destination, const uint8_t *instance);
 
 /* For `baton journal check|show`: read-only, a file or a directory of them. check: 0 clean, 1 torn tail

@@ -3,6 +3,7 @@
  * meanwhile, and word and file agree when all is over. */
 #include "tests/unit/sqlite_faults.h"
 #include "tests/unit/worker_fixture.h"
+#include "worker/destination/file.h"
 #include "worker/journal/disk.h"
 
 static struct destination_ops ops;
@@ -138,5 +139,102 @@ Test(worker_latch_open, m7_a_sync_that_fails_as_it_is_made_latches_it) {
         cr_expect_eq(moved("a"), 1);
         cr_expect_not(latch_is_set(&worker));
         cr_expect_not(latch_is_on_disk());
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+/* ---- the journals of others ---------------------------------------------------------------------------- */
+
+static unsigned datasync_failures;
+
+static int datasync_fails(int fd) {
+        if (datasync_failures > 0) {
+                datasync_failures--;
+                errno = EIO;
+                return -1;
+        }
+        return journal_disk_real.datasync(fd);
+}
+
+static void setup_of_files(void) {
+        fixture_scheme = "file";
+        fixture_destination = "out?rotate-size=1000";
+        fixture_fused = false;
+        worker_setup();
+        cr_assert_eq(mkdir(path_of("out"), 0750), 0);
+}
+
+TestSuite(worker_latch_file, .init = setup_of_files, .fini = worker_teardown);
+
+/* Who opens it next is not told, and a file rests on what it says (M3). */
+Test(worker_latch_file, m7_a_journal_of_another_that_cannot_be_synced_latches_it) {
+        struct journal_disk broken = journal_disk_real;
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session;
+
+        app_fill(app, 1);
+        (void) session_begin_on(0, "a", "a.db", "");
+        settle();
+        worker_leave();
+        worker_enter();
+        broken.datasync = datasync_fails;
+        journal_disk = &broken;
+        datasync_failures = 1;
+        app_fill(app, 1);
+        session = session_take(0);
+        settle();
+        cr_expect_eq(datasync_failures, 0);
+        cr_expect(latch_is_set(&worker));
+        expect_phase(0, SESSION_WAITING);
+        retry_clear(&worker.destination_retry);
+        retry_now(session);
+        settle();
+        journal_disk = &journal_disk_real;
+        cr_expect_eq(status_of(0).position, 2);
+        cr_expect_not(latch_is_set(&worker));
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+/* ---- a rotation that fails ----------------------------------------------------------------------------- */
+
+static unsigned fsync_failures;
+
+static int fsync_fails(int fd) {
+        if (fsync_failures > 0) {
+                fsync_failures--;
+                errno = EIO;
+                return -1;
+        }
+        return fsync(fd);
+}
+
+/* Lines that are too many for one file. */
+static void fill_lines(sqlite3 *app, unsigned count) {
+        for (unsigned i = 0; i < count; i++)
+                app_run(app, "INSERT INTO outbox (key, payload) VALUES ('k', '{\"n\": %u}')", i);
+}
+
+/* What it moved before is durable, so it is cleaned; the directory is not, and nobody may forget that. */
+Test(worker_latch_file, m7_a_rotation_that_cannot_be_synced_latches_it) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = session_begin_on(0, "a", "a.db", "?clean-up=delete");
+
+        fill_lines(app, 1);
+        settle();
+        fill_lines(app, 30);
+        file_calls.fsync = fsync_fails;
+        fsync_failures = 1;
+        session_set_ready(session);
+        settle();
+        cr_expect_eq(fsync_failures, 0);
+        expect_phase(0, SESSION_WAITING);
+        cr_expect(latch_is_set(&worker));
+        cr_expect(latch_is_on_disk());
+        cr_expect_eq(app_number(app, "SELECT count(*) FROM outbox"), 1);
+        retry_now(session);
+        settle();
+        file_calls.fsync = fsync;
+        expect_phase(0, SESSION_IDLE);
+        cr_expect_eq(status_of(0).position, 31);
+        cr_expect_not(latch_is_set(&worker));
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }

@@ -113,6 +113,7 @@ int journal_collect(const char *state_directory, const char *destination, const 
         _cleanup_(table_freep) struct journal_table *table = NULL;
         _cleanup_fd_ int dir_fd = -1, lock_fd = -1;
         _cleanup_free_ char *path = NULL;
+        struct failure failure = { 0 };
         int r;
 
         r = journal_place_path(state_directory, destination, &path, NULL);
@@ -131,9 +132,9 @@ int journal_collect(const char *state_directory, const char *destination, const 
         table = journal_table_new(true);
         if (!table)
                 return -ENOMEM;
-        r = journal_table_load(state_directory, destination, instance, true, &table, NULL);
+        r = journal_table_load(state_directory, destination, instance, true, &table, &failure);
         if (r < 0)
-                return r;
+                return failure.kind == FAILURE_SYNC ? -EUCLEAN : r;
         /* The names of those that supersede must be as durable as what they hold. */
         r = journal_disk_dirsync(dir_fd);
         if (r < 0)
