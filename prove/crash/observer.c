@@ -64,7 +64,9 @@ static void on_mark(struct tracer *tracer, uint64_t mark, void *context) {
                 tracer_watch(tracer, TRACE_BIT(TRACE_MOVER) |
                                              (observer->play->phase == CRASH_TAKEOVER ? observer->roles : 0));
                 break;
-        case MARK_BEGIN:
+        case MARK_BEGIN: /* whoever was there is dead, whether we were told or not */
+                for (size_t i = 0; i < observer->process_count; i++)
+                        observer->processes[i].lives = false;
                 phase_begin(observer);
                 tracer_watch(tracer, observer->roles);
                 break;

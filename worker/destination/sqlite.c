@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/crash.h"
@@ -97,15 +98,34 @@ static int verify_wal(struct destination *destination, struct failure *ret_failu
         return 0;
 }
 
+/* SQLite takes a -journal that it cannot stat() for one that is not there (os_unix.c), and goes on in what a dead
+ * worker left half made. Whoever sees the -journal then waits for us to be gone, and would undo what we did. */
+static int refuse_journal(const struct destination *destination, struct failure *ret_failure) {
+        _cleanup_fd_ int fd = -1;
+        char path[PATH_MAX];
+        uint8_t first = 0;
+
+        (void) snprintf(path, sizeof path, "%s-journal", sqlite3_db_filename(destination->db, "main"));
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 && errno == ENOENT)
+                return 0;
+        if (fd < 0 || pread(fd, &first, 1, 0) < 0)
+                return failure_set(ret_failure, -errno, failure_kind_of_errno(-errno),
+                                   "%s: cannot read it: %s", path, strerror(errno));
+        if (first != 0) /* else it is over */
+                return failure_set(ret_failure, -EAGAIN, FAILURE_UNAVAILABLE,
+                                   "%s is to be rolled back first; opening the database again", path);
+        return 0;
+}
+
 /* SQLite syncs the directory after it made the -wal, and looks at no result of it (os_unix.c): a -wal whose name is
  * not durable takes with it what was committed into it. */
 static int sync_directory(const struct destination *destination, struct failure *ret_failure) {
         _cleanup_fd_ int fd = -1;
         char directory[PATH_MAX];
-        const char *real = sqlite3_db_filename(destination->db, "main");
         int r;
 
-        (void) snprintf(directory, sizeof directory, "%s", real && *real ? real : destination->path);
+        (void) snprintf(directory, sizeof directory, "%s", sqlite3_db_filename(destination->db, "main"));
         *(strrchr(directory, '/') + 1) = '\0';
         fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
@@ -199,6 +219,9 @@ static int connect_destination(struct destination *destination, struct failure *
         if (r < 0)
                 return r;
         r = verify_wal(destination, ret_failure);
+        if (r < 0)
+                return r;
+        r = refuse_journal(destination, ret_failure);
         if (r < 0)
                 return r;
         r = schema_prepare(destination, ret_failure);
