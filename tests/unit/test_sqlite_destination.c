@@ -3,7 +3,6 @@
  * parked events (M6), and what it refuses. */
 #include <errno.h>
 #include <pthread.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -108,46 +107,6 @@ static void refuse(const char *name, const char *query, int r, const char *says)
                      failure.text);
         cr_assert_eq(failure.kind, FAILURE_STOP, "%s", failure.text);
         cr_assert_not_null(strstr(failure.text, says), "%s", failure.text);
-}
-
-static int (*true_stat)(const char *path, struct stat *ret_stat);
-
-static int stat_fails_on_a_journal(const char *path, struct stat *ret_stat) {
-        if (strstr(path, "-journal")) {
-                errno = ENOMEM;
-                return -1;
-        }
-        return true_stat(path, ret_stat);
-}
-
-static void journal_make(char first) {
-        FILE *file = fopen(path_of("out.db-journal"), "we");
-
-        cr_assert_not_null(file);
-        cr_assert_eq(fputc(first, file), first);
-        cr_assert_eq(fclose(file), 0);
-}
-
-/* A worker died as it made the database. SQLite takes a -journal that it cannot stat() for none, and would go on in
- * what is half made. */
-Test(sqlite_destination, M6_a_journal_that_SQLite_overlooks_is_not_passed_by) {
-        sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
-        struct destination *destination = destination_get("out.db");
-
-        dst->close(destination);
-        journal_make('x');
-        true_stat = (int (*)(const char *, struct stat *)) vfs->xGetSystemCall(vfs, "stat");
-        cr_assert_eq(vfs->xSetSystemCall(vfs, "stat", (sqlite3_syscall_ptr) stat_fails_on_a_journal),
-                     SQLITE_OK);
-        must_fail(destination_try("out.db", "", fixture_instance, &destination, failure), -EAGAIN,
-                  FAILURE_UNAVAILABLE);
-        journal_make('\0'); /* one that is over */
-        must(destination_try("out.db", "", fixture_instance, &destination, failure));
-        dst->close(destination);
-        journal_make('x');
-        cr_assert_eq(vfs->xSetSystemCall(vfs, "stat", (sqlite3_syscall_ptr) true_stat), SQLITE_OK);
-        must(destination_try("out.db", "", fixture_instance, &destination, failure));
-        dst->close(destination);
 }
 
 Test(sqlite_destination, tables_of_somebody_else_stop) {
