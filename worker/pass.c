@@ -296,8 +296,8 @@ static int destination_ready(struct worker *worker, struct failure *ret_failure)
         return r;
 }
 
-/* SQLite could open the -wal for reading alone (no descriptor was left, say), and says so at the first write. It
- * would keep it so for as long as the handle lives. */
+/* SQLite could open the -wal or -shm for reading alone (no descriptor was left, say), and says so at the first
+ * write. It would keep it so for as long as the handle lives. */
 static void open_anew_later(struct worker *worker, const struct failure *failure) {
         retry_again(&worker->destination_retry, clock_usec());
         worker->destination_failure = *failure;
@@ -324,9 +324,8 @@ void pass_run(struct worker *worker) {
         if (r < 0) {
                 transaction_void(&pass, &failure);
                 /* SQLite gave up on its locks. One that failed to unlock may be ours, and SQLite has forgotten
-                 * it: the kernel lets go of it when the files are closed. Or it opened the -wal or -shm for
-                 * reading alone, because a moment's trouble kept it from writing, and would keep it so. */
-                if (r == -EPROTO || r == -EACCES)
+                 * it: the kernel lets go of it when the files are closed. */
+                if (r == -EPROTO)
                         target_close(worker);
                 else if (r == -EACCES)
                         open_anew_later(worker, &failure);
