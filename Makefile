@@ -164,7 +164,12 @@ POWERCUT := $(call program,powercut/powercut,tests/powercut/host/main.c,powerhos
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_MAIN := $(if $(FUZZ),,tests/fuzz/lib/main.c)
 FUZZ_LDLIBS := $(if $(FUZZ),-fsanitize=fuzzer) $(ALL_LDLIBS)
-FUZZERS := $(foreach target,$(FUZZ_TARGETS),$(call program,tests/fuzz/fuzz_$(target),tests/fuzz/fuzz_$(target).c $(FUZZ_MAIN),fuzzlib $(PRODUCT_LIBRARIES),$(FUZZ_LDLIBS)))
+# Targets that let workers be born and die in one thread (tests/fuzz/lib/fake_process.h).
+FUZZ_WRAPS := $(patsubst %,-Wl$(comma)--wrap=%,process_open process_start_ticks process_state process_signal \
+	process_has_thread kill getpid readlink clock_usec clock_realtime_usec spawn_worker \
+	pthread_mutex_trylock pthread_mutex_clocklock pthread_mutex_unlock)
+FUZZ_WRAPPED := segment control
+FUZZERS := $(foreach target,$(FUZZ_TARGETS),$(call program,tests/fuzz/fuzz_$(target),tests/fuzz/fuzz_$(target).c $(FUZZ_MAIN),fuzzlib $(PRODUCT_LIBRARIES),$(FUZZ_LDLIBS) $(if $(filter $(target),$(FUZZ_WRAPPED)),$(FUZZ_WRAPS))))
 
 # ---- What a person asks for ------------------------------------------------------------------------
 .PHONY: model all tests check unit integration crash errors crash-points power torture mutants demo install lint format bench clean help

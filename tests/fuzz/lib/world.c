@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See world.h. The segment is made once, by the product; for each input its bytes are put back. */
+#include "tests/fuzz/lib/world.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "shm/doorbell.h"
+#include "shm/life.h"
+#include "shm/life_word.h"
+#include "shm/lock.h"
+#include "shm/pool.h"
+#include "shm/slot.h"
+#include "shm/takeover.h"
+#include "shm/words.h"
+#include "tests/fuzz/lib/held_locks.h"
+
+#define CLOCK_BEGIN_USEC (1000 * USEC_PER_SEC)
+#define STALL_USEC USEC_PER_SEC
+/* So many slices of a wait are patience; then the supervisor's beats come in between. */
+#define WAIT_SLICES_MAX 50
+
+#define CONFIG                                                                                                 \
+        "[baton]\nsessions = 12\nmax-workers = 6\nstall-timeout = 1s\n"                                        \
+        "[destination a]\nurl = sqlite:/nowhere/a.db\nworkers = 3\n"                                           \
+        "[destination b]\nurl = file:/nowhere/b\nworkers = 1\n"                                                \
+        "[source s0]\nurl = sqlite:/nowhere/s0.db\nto = a\n[source s1]\nurl = sqlite:/nowhere/s1.db\nto = a\n" \
+        "[source s2]\nurl = sqlite:/nowhere/s2.db\nto = a\n[source s3]\nurl = sqlite:/nowhere/s3.db\nto = a\n" \
+        "[source s4]\nurl = sqlite:/nowhere/s4.db\nto = a\n[source s5]\nurl = sqlite:/nowhere/s5.db\nto = b\n" \
+        "[source two]\nurl = sqlite:/nowhere/two.db?clean-up=delete\nto = a, b\n"
+
+struct world world;
+
+/* ---- who acts ------------------------------------------------------------------------------------------- */
+void world_act_as_worker(void) {
+        fake_own_pid = fakes[0].pid;
+}
+
+void world_act_as_supervisor(void) {
+        fake_own_pid = 0;
+}
+
+/* ---- spawning: a process that has not entered yet ---------------------------------------------------------- */
+int __wrap_spawn_worker(struct manager *manager, uint32_t pool_index);
+int __wrap_spawn_worker(struct manager *manager, uint32_t pool_index) {
+        struct fake *fake = fake_begin_any();
+        int fd = -1;
+
+        if (!fake)
+                return -EAGAIN;
+        fuzz_must(process_open(fake->pid, fake->start_ticks, &fd) == 0, "a fake has no pidfd");
+        if (!watch_add(manager, fake->pid, fake->start_ticks, fd, false, pool_index)) {
+                (void) close(fd);
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+/* ---- death --------------------------------------------------------------------------------------------------- */
+static void word_tells(pthread_mutex_t *mutex, pid_t thread_id) {
+        uint32_t value = atomic_load(lock_word(mutex));
+
+        if ((value & FUTEX_TID_MASK) == (uint32_t) thread_id)
+                atomic_store(lock_word(mutex), (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+}
+
+/* What the kernel does for the robust list of a thread: here for every lock word with its number. */
+static void kernel_tells(pid_t thread_id) {
+        const struct segment *segment = world.segment;
+
+        for (uint32_t i = 0; i < segment->worker_count; i++)
+                word_tells(&segment->workers[i].life_mutex, thread_id);
+        for (uint32_t i = 0; i < segment->pool_count; i++) {
+                word_tells(&segment->pools[i].mutex, thread_id);
+                word_tells(&segment->pools[i].turn, thread_id);
+        }
+        for (uint32_t i = 0; i < segment->slot_count; i++)
+                word_tells(&segment->slots[i].mutex, thread_id);
+}
+
+void world_kill(struct fake *fake, bool kernel_says) {
+        bool is_self = fake == &fakes[0];
+
+        if (fake->is_gone)
+                return;
+        if (is_self) /* this thread lives on, and holds nothing any more */
+                held_drop(NULL);
+        else if (kernel_says)
+                kernel_tells(fake->thread_id);
+        fake_end(fake);
+        if (!is_self)
+                return;
+        if (world.self_ref != 0)
+                atomic_store(lock_word(&world.segment->workers[worker_ref_index(world.self_ref)].life_mutex),
+                             FUTEX_OWNER_DIED);
+        world.self_ref = 0;
+        if (world.self_waits)
+                siglongjmp(world.self_killed, 1);
+}
+
+static void on_kill(struct fake *fake) {
+        world_kill(fake, true);
+}
+
+/* ---- a wait for a lock ---------------------------------------------------------------------------------------- */
+/* S3: nobody waits for ever. Who holds a lock and does not let go, or who waits and answers no ping, is killed by
+ * the supervisor; a lock that no worker holds is given up with its segment (S11). */
+static void on_wait(pid_t thread_id) {
+        static unsigned slices;
+        static bool is_beating;
+
+        (void) thread_id;
+        if (is_beating || !world.self_waits || fake_own_pid == 0) {
+                return;
+        }
+        fake_clock_usec += 100 * USEC_PER_MSEC;
+        if (++slices % WAIT_SLICES_MAX != 0)
+                return;
+        fuzz_must(slices < 100 * WAIT_SLICES_MAX, "a wait that nobody ends");
+        is_beating = true;
+        world_act_as_supervisor();
+        world_beat(STALL_USEC / 4);
+        world_act_as_worker();
+        is_beating = false;
+}
+
+/* ---- the supervisor --------------------------------------------------------------------------------------------- */
+void world_begin_supervisor(void) {
+        struct failure failure = { 0 };
+        int r;
+
+        world_act_as_supervisor();
+        r = manager_new(&world.directories, place_file("baton.conf"), &world.manager, &failure);
+        if (r >= 0)
+                r = config_load(place_file("baton.conf"), &world.manager->config, &failure);
+        if (r >= 0) {
+                (void) snprintf(world.manager->worker_path, sizeof(world.manager->worker_path),
+                                "/nowhere/baton-worker");
+                world.manager->config_path = "/nowhere/baton.conf"; /* a reload finds none */
+                r = adopt_instance(world.manager, &failure);
+        }
+        if (r >= 0)
+                r = ping_start(world.manager);
+        if (r >= 0)
+                r = adopt_segment(world.manager, &failure);
+        fuzz_must(r >= 0, "%s", failure.text);
+}
+
+void world_end_supervisor(void) {
+        manager_free(TAKE(world.manager));
+}
+
+void world_beat(uint64_t usec) {
+        fake_clock_usec += usec;
+        /* What ended is told. Its own timer for a look was set by another clock, and would be due each time. */
+        do
+                (void) sd_event_source_set_enabled(world.manager->look_source, SD_EVENT_OFF);
+        while (sd_event_run(world.manager->event, 0) > 0);
+        ping_tick(world.manager, fake_clock_usec);
+        look(world.manager);
+}
+
+/* ---- once: the segment when all is well -------------------------------------------------------------------------- */
+/* As life_enter() leaves it, for a worker that is no thread. */
+static void member_enter(uint32_t index, uint32_t pool_index) {
+        struct layout_worker *worker = &world.segment->workers[index];
+        const struct fake *fake = &fakes[index];
+
+        atomic_store(lock_word(&worker->life_mutex), (uint32_t) fake->thread_id);
+        atomic_store(&worker->pid, (uint32_t) fake->pid);
+        atomic_store(&worker->start_ticks, fake->start_ticks);
+        atomic_store(&worker->pool_index, pool_index);
+        atomic_store(&worker->note_slot, LAYOUT_NONE);
+        atomic_store(&worker->phase, PHASE_IDLE);
+        atomic_store(&worker->life, life_word(1, LIFE_LIVE));
+}
+
+static void members_begin(void) {
+        for (unsigned i = 0; i < WORLD_MEMBERS; i++)
+                (void) fake_begin(i);
+        fakes[0].thread_id = gettid();
+}
+
+static void takeovers_run(void) {
+        world_act_as_worker();
+        for (uint32_t pool = 0; pool < 2; pool++)
+                fuzz_must(takeover_run(world.segment, pool, 0, NULL) >= 0, "no takeover");
+        world_act_as_supervisor();
+}
+
+/* Every session has an owner, and each owner has said something. */
+static void sessions_begin(void) {
+        for (uint32_t i = 0; i < WORLD_SESSIONS; i++) {
+                struct session_status status = { .phase = SESSION_IDLE, .position = 7, .event_count = 7 };
+                struct slot_view view;
+
+                fuzz_must(slot_read(world.segment, i, &view) == 0 && view.state == SLOT_OWNED, "slot %u", i);
+                status.epoch = view.epoch;
+                session_status_write(world.segment, i, &status);
+                session_durable_set(world.segment, i, 7);
+        }
+}
+
+static void world_make(void) {
+        struct failure failure = { 0 };
+
+        log_level(LOG_EMERG);
+        (void) snprintf(world.directories.state, sizeof(world.directories.state), "%s", place_file("state"));
+        (void) snprintf(world.directories.runtime, sizeof(world.directories.runtime), "%s",
+                        place_file("run"));
+        (void) mkdir(world.directories.state, 0750);
+        (void) mkdir(world.directories.runtime, 0750);
+        place_write("baton.conf", CONFIG, strlen(CONFIG));
+        fake_clock_usec = CLOCK_BEGIN_USEC;
+        fake_on_kill = on_kill;
+        fake_on_wait = on_wait;
+
+        members_begin();
+        world_begin_supervisor();
+        fuzz_must(segment_open(world.directories.runtime, true, &world.segment, &failure) == 0, "%s",
+                  failure.text);
+        memcpy(&world.free_life, &world.segment->workers[0].life_mutex, sizeof(world.free_life));
+        world_act_as_worker();
+        fuzz_must(life_enter(world.segment, 0, &world.self_ref, &failure) == 0, "%s", failure.text);
+        for (uint32_t i = 1; i < WORLD_MEMBERS; i++)
+                member_enter(i, i == 3);
+        world_act_as_supervisor();
+        for (unsigned beats = 0; beats < 4; beats++) {
+                world_beat(STALL_USEC / 8);
+                takeovers_run();
+                for (uint32_t i = 0; i < WORLD_MEMBERS; i++)
+                        atomic_store(&world.segment->workers[i].pong,
+                                     atomic_load(&world.segment->workers[i].ping));
+        }
+        sessions_begin();
+        world_end_supervisor();
+        world.image = malloc(world.segment->bytes);
+        fuzz_must(world.image, "no memory");
+        memcpy(world.image, world.segment->header, world.segment->bytes);
+        fakes_forget();
+}
+
+/* ---- for each input ------------------------------------------------------------------------------------------------ */
+/* The image says that this thread holds entry 0: so it must be. */
+static void image_restore(void) {
+        pthread_mutex_t *life = &world.segment->workers[0].life_mutex;
+        bool is_held = held_has(life);
+
+        held_drop(is_held ? life : NULL);
+        memcpy(world.segment->header, world.image, world.segment->bytes);
+        if (is_held)
+                return;
+        memcpy(life, &world.free_life, sizeof(*life));
+        fuzz_must(lock_try(life, LOCK_LIFE) == 0, "the life of worker 0");
+}
+
+void world_begin(void) {
+        if (!world.image)
+                world_make();
+        fake_clock_usec = CLOCK_BEGIN_USEC + 10 * USEC_PER_SEC;
+        image_restore();
+        world.self_ref = worker_ref(0, 1);
+        world.is_trusted = true;
+        members_begin();
+        world_begin_supervisor();
+        fuzz_must(world.manager->state == MANAGER_SERVING, "a segment that is well was not adopted");
+}
+
+void world_end(void) {
+        world.self_waits = false;
+        world_act_as_supervisor();
+        world_end_supervisor();
+        fakes_forget();
+}
