@@ -3,6 +3,9 @@
 #include "tests/fuzz/lib/held_locks.h"
 
 #include <errno.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <string.h>
 #include <time.h>
 
 #include "shm/lock.h"
@@ -52,6 +55,16 @@ bool held_has(const pthread_mutex_t *mutex) {
                 if (held[i] == mutex)
                         return true;
         return false;
+}
+
+void held_die(void) {
+        pthread_mutex_t *mutexes[HELD_MAX];
+        unsigned count = held_count;
+
+        memcpy(mutexes, held, sizeof(mutexes));
+        held_drop(NULL);
+        for (unsigned i = 0; i < count; i++)
+                atomic_store(lock_word(mutexes[i]), FUTEX_OWNER_DIED);
 }
 
 void held_drop(const pthread_mutex_t *except) {

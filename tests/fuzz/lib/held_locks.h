@@ -8,4 +8,6 @@
 
 /* Lets go of all but `except`, the last first. */
 void held_drop(const pthread_mutex_t *except);
+/* Lets go of all, and each says what the kernel says of a dead holder. */
+void held_die(void);
 bool held_has(const pthread_mutex_t *mutex);

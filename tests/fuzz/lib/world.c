@@ -20,13 +20,18 @@
 #include "shm/pool.h"
 #include "shm/slot.h"
 #include "shm/takeover.h"
+#include "shm/turn.h"
 #include "shm/words.h"
 #include "tests/fuzz/lib/held_locks.h"
 
-#define CLOCK_BEGIN_USEC (1000 * USEC_PER_SEC)
+/* Before now, on any machine: what waits until a time of this clock does not wait. */
+#define CLOCK_BEGIN_USEC (5 * USEC_PER_SEC)
 #define STALL_USEC USEC_PER_SEC
-/* So many slices of a wait are patience; then the supervisor's beats come in between. */
-#define WAIT_SLICES_MAX 50
+#define PING_USEC (STALL_USEC / 4)
+/* A slice of a wait, as shm/lock.c has it; and what no wait may last: a process that was started and has not
+ * joined is ended after a minute (supervisor/README.md). */
+#define SLICE_USEC (100 * USEC_PER_MSEC)
+#define WAIT_MOST_USEC (90 * USEC_PER_SEC)
 
 #define CONFIG                                                                                                 \
         "[baton]\nsessions = 12\nmax-workers = 6\nstall-timeout = 1s\n"                                        \
@@ -92,18 +97,12 @@ void world_kill(struct fake *fake, bool kernel_says) {
         if (fake->is_gone)
                 return;
         if (is_self) /* this thread lives on, and holds nothing any more */
-                held_drop(NULL);
+                held_die();
         else if (kernel_says)
                 kernel_tells(fake->thread_id);
         fake_end(fake);
-        if (!is_self)
-                return;
-        if (world.self_ref != 0)
-                atomic_store(lock_word(&world.segment->workers[worker_ref_index(world.self_ref)].life_mutex),
-                             FUTEX_OWNER_DIED);
-        world.self_ref = 0;
-        if (world.self_waits)
-                siglongjmp(world.self_killed, 1);
+        if (is_self)
+                world.self_ref = 0;
 }
 
 static void on_kill(struct fake *fake) {
@@ -113,23 +112,38 @@ static void on_kill(struct fake *fake) {
 /* ---- a wait for a lock ---------------------------------------------------------------------------------------- */
 /* S3: nobody waits for ever. Who holds a lock and does not let go, or who waits and answers no ping, is killed by
  * the supervisor; a lock that no worker holds is given up with its segment (S11). */
+static uint64_t wait_since_usec, wait_beat_usec;
+
 static void on_wait(pid_t thread_id) {
-        static unsigned slices;
         static bool is_beating;
 
         (void) thread_id;
-        if (is_beating || !world.self_waits || fake_own_pid == 0) {
+        if (is_beating || !world.self_waits || fake_own_pid == 0)
                 return;
-        }
-        fake_clock_usec += 100 * USEC_PER_MSEC;
-        if (++slices % WAIT_SLICES_MAX != 0)
+        fake_clock_usec += SLICE_USEC;
+        fuzz_must(fake_clock_usec - wait_since_usec < WAIT_MOST_USEC, "a wait that nobody ends");
+        if (fake_clock_usec - wait_beat_usec < PING_USEC)
                 return;
-        fuzz_must(slices < 100 * WAIT_SLICES_MAX, "a wait that nobody ends");
+        wait_beat_usec = fake_clock_usec;
         is_beating = true;
         world_act_as_supervisor();
-        world_beat(STALL_USEC / 4);
+        world_beat(0);
         world_act_as_worker();
         is_beating = false;
+        if (fakes[0].is_gone)
+                siglongjmp(world.self_killed, 1); /* killed in the wait */
+}
+
+void world_self(void (*act)(void *context), void *context) {
+        if (world.self_ref == 0)
+                return;
+        wait_since_usec = wait_beat_usec = fake_clock_usec;
+        world_act_as_worker();
+        world.self_waits = true;
+        if (sigsetjmp(world.self_killed, 0) == 0)
+                act(context);
+        world.self_waits = false;
+        world_act_as_supervisor();
 }
 
 /* ---- the supervisor --------------------------------------------------------------------------------------------- */
@@ -160,7 +174,10 @@ void world_end_supervisor(void) {
 
 void world_beat(uint64_t usec) {
         fake_clock_usec += usec;
-        /* What ended is told. Its own timer for a look was set by another clock, and would be due each time. */
+        /* What ended is told. Its own timers were set by another clock: the one for a look would be due each time,
+         * and the one that waits for workers to leave a lost segment, never. */
+        if (world.manager->wait_source)
+                (void) sd_event_source_set_time(world.manager->wait_source, 0);
         do
                 (void) sd_event_source_set_enabled(world.manager->look_source, SD_EVENT_OFF);
         while (sd_event_run(world.manager->event, 0) > 0);
@@ -245,10 +262,22 @@ static void world_make(void) {
         world.image = malloc(world.segment->bytes);
         fuzz_must(world.image, "no memory");
         memcpy(world.image, world.segment->header, world.segment->bytes);
+        fuzz_must(link(place_file("run/segment"), place_file("run/kept")) == 0, "%m");
         fakes_forget();
 }
 
 /* ---- for each input ------------------------------------------------------------------------------------------------ */
+/* A supervisor that gave the segment up has put another in its place (S11). */
+static void file_restore(void) {
+        struct stat kept, found = { 0 };
+
+        fuzz_must(stat(place_file("run/kept"), &kept) == 0, "%m");
+        if (stat(place_file("run/segment"), &found) == 0 && found.st_ino == kept.st_ino)
+                return;
+        (void) unlink(place_file("run/segment"));
+        fuzz_must(link(place_file("run/kept"), place_file("run/segment")) == 0, "%m");
+}
+
 /* The image says that this thread holds entry 0: so it must be. */
 static void image_restore(void) {
         pthread_mutex_t *life = &world.segment->workers[0].life_mutex;
@@ -262,11 +291,19 @@ static void image_restore(void) {
         fuzz_must(lock_try(life, LOCK_LIFE) == 0, "the life of worker 0");
 }
 
+/* Whom this thread owes a turn is a word of its own (shm/turn.c): after a turn that nobody waited for, nobody. */
+static void turn_restore(void) {
+        fuzz_must(turn_take(world.segment, 0, worker_ref(0, 1), NULL, NULL) == 0, "the turn");
+        turn_give(world.segment, 0, worker_ref(0, 1));
+}
+
 void world_begin(void) {
         if (!world.image)
                 world_make();
-        fake_clock_usec = CLOCK_BEGIN_USEC + 10 * USEC_PER_SEC;
+        fake_clock_usec = CLOCK_BEGIN_USEC + 5 * USEC_PER_SEC;
+        file_restore();
         image_restore();
+        turn_restore();
         world.self_ref = worker_ref(0, 1);
         world.is_trusted = true;
         members_begin();

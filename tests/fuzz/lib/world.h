@@ -41,6 +41,8 @@ void world_begin_supervisor(void);
 /* Who acts from here on: pid and thread are those of worker 0, or of the supervisor. */
 void world_act_as_worker(void);
 void world_act_as_supervisor(void);
+/* Worker 0 acts, if it is there, until it is done or is killed. */
+void world_self(void (*act)(void *context), void *context);
 
 /* The process ends. If the kernel says so, every lock word with its number tells of it. */
 void world_kill(struct fake *fake, bool kernel_says);
