@@ -115,6 +115,11 @@ int bus_connect(const char *runtime_directory, uint64_t timeout_usec, sd_bus **r
         return 0;
 }
 
+/* Another program, or another version, may send an error without a sentence. */
+static const char *sentence_of(const sd_bus_error *error, const char *otherwise) {
+        return error->message && error->message[0] ? error->message : otherwise;
+}
+
 int bus_call(sd_bus *bus, const char *method, struct failure *ret_failure, sd_bus_message **ret_reply,
              const char *types, ...) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -133,7 +138,7 @@ int bus_call(sd_bus *bus, const char *method, struct failure *ret_failure, sd_bu
         if (r >= 0)
                 r = sd_bus_call(bus, message, 0, &error, &reply);
         if (r < 0 && sd_bus_error_is_set(&error) && strncmp(error.name, "org.baton.", 10) == 0)
-                failure_set(ret_failure, r, FAILURE_STOP, "%s", error.message ? error.message : error.name);
+                failure_set(ret_failure, r, FAILURE_STOP, "%s", sentence_of(&error, error.name));
         else if (r == -ETIMEDOUT)
                 failure_set(
                         ret_failure, r, FAILURE_UNAVAILABLE,
@@ -142,7 +147,7 @@ int bus_call(sd_bus *bus, const char *method, struct failure *ret_failure, sd_bu
                         method);
         else if (r < 0)
                 failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "the supervisor refused %s: %s", method,
-                            error.message ? error.message : strerror(-r));
+                            sentence_of(&error, strerror(-r)));
         sd_bus_error_free(&error);
         sd_bus_message_unref(message);
         if (r >= 0 && ret_reply)

@@ -172,15 +172,21 @@ void world_end_supervisor(void) {
         manager_free(TAKE(world.manager));
 }
 
+/* Its own timers were set by another clock: the one for a look would be due each time, and the one that waits for
+ * workers to leave a lost segment, never. */
+void world_turn(void) {
+        struct manager *manager = world.manager;
+
+        if (manager->wait_source)
+                (void) sd_event_source_set_time(manager->wait_source, 0);
+        do
+                (void) sd_event_source_set_enabled(manager->look_source, SD_EVENT_OFF);
+        while (sd_event_run(manager->event, 0) > 0);
+}
+
 void world_beat(uint64_t usec) {
         fake_clock_usec += usec;
-        /* What ended is told. Its own timers were set by another clock: the one for a look would be due each time,
-         * and the one that waits for workers to leave a lost segment, never. */
-        if (world.manager->wait_source)
-                (void) sd_event_source_set_time(world.manager->wait_source, 0);
-        do
-                (void) sd_event_source_set_enabled(world.manager->look_source, SD_EVENT_OFF);
-        while (sd_event_run(world.manager->event, 0) > 0);
+        world_turn();
         ping_tick(world.manager, fake_clock_usec);
         look(world.manager);
 }
@@ -229,7 +235,7 @@ static void sessions_begin(void) {
 static void world_make(void) {
         struct failure failure = { 0 };
 
-        log_level(LOG_EMERG);
+        log_level(getenv("FUZZ_LOG") ? LOG_DEBUG : LOG_EMERG);
         (void) snprintf(world.directories.state, sizeof(world.directories.state), "%s", place_file("state"));
         (void) snprintf(world.directories.runtime, sizeof(world.directories.runtime), "%s",
                         place_file("run"));

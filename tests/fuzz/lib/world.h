@@ -46,7 +46,9 @@ void world_self(void (*act)(void *context), void *context);
 
 /* The process ends. If the kernel says so, every lock word with its number tells of it. */
 void world_kill(struct fake *fake, bool kernel_says);
-/* One beat of the supervisor, `usec` later: dispatches what ended, looks, pings. */
+/* The supervisor takes up what came in: the end of a process, a message. */
+void world_turn(void);
+/* One beat of it, `usec` later: that, a ping, a look. */
 void world_beat(uint64_t usec);
 /* Lets time pass until nothing changes any more, with worker 0 doing its work; then every session must be owned by a
  * worker that lives, or what keeps it must have been told. */
