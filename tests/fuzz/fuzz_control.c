@@ -133,12 +133,18 @@ static void expect_wanted(void) {
 }
 
 static void step_call(unsigned index, struct input *input) {
-        static const char *const members[] = { CONTROL_METHOD_PING,  CONTROL_METHOD_SCALE, CONTROL_METHOD_SCALE,
-                                               CONTROL_METHOD_ADOPT, CONTROL_METHOD_ADOPT, CONTROL_METHOD_RELOAD,
-                                               "Hello",              "Destroy" };
+        static const char *const members[] = { CONTROL_METHOD_PING,
+                                               CONTROL_METHOD_SCALE,
+                                               CONTROL_METHOD_SCALE,
+                                               CONTROL_METHOD_ADOPT,
+                                               CONTROL_METHOD_ADOPT,
+                                               CONTROL_METHOD_RELOAD,
+                                               "Hello",
+                                               "Destroy" };
         static const char *const paths[] = { CONTROL_PATH, CONTROL_PATH, CONTROL_PATH,
                                              "/org/freedesktop/DBus", "/" };
-        static const char *const interfaces[] = { CONTROL_INTERFACE, CONTROL_INTERFACE, "org.freedesktop.DBus",
+        static const char *const interfaces[] = { CONTROL_INTERFACE, CONTROL_INTERFACE,
+                                                  "org.freedesktop.DBus",
                                                   "org.freedesktop.DBus.Introspectable", NULL };
         const char *path = paths[input_u8(input) % ELEMENTSOF(paths)];
         const char *interface = interfaces[input_u8(input) % ELEMENTSOF(interfaces)];
@@ -148,7 +154,8 @@ static void step_call(unsigned index, struct input *input) {
 
         if (!client_open(index))
                 return;
-        fuzz_must(sd_bus_message_new_method_call(clients[index], &message, NULL, path, interface, member) >= 0,
+        fuzz_must(sd_bus_message_new_method_call(clients[index], &message, NULL, path, interface, member) >=
+                          0,
                   "no message");
         if (append_arguments(message, input) >= 0 &&
             sd_bus_call_async(clients[index], NULL, message, on_reply, &reply, UINT64_MAX) >= 0) {

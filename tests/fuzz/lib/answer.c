@@ -88,7 +88,8 @@ static void put_fields(struct answer *answer, size_t begin, uint8_t type, const 
 
 void answer_put_message(struct answer *answer, struct input *input) {
         static const char *const errors[] = { CONTROL_ERROR_BUSY, CONTROL_ERROR_OUT_OF_RANGE, "org.baton.",
-                                              "org.freedesktop.DBus.Error.UnknownMethod", "System.Error.EIO" };
+                                              "org.freedesktop.DBus.Error.UnknownMethod",
+                                              "System.Error.EIO" };
         static const char *const signatures[] = { "s", "t", "us", "", "as", "ss" };
         const uint8_t kinds[] = { MESSAGE_RETURN, MESSAGE_ERROR, MESSAGE_ERROR, input_u8(input) };
         uint8_t type = kinds[input_u8(input) % ELEMENTSOF(kinds)];
@@ -142,7 +143,8 @@ int __wrap_sd_bus_wait(sd_bus *bus, uint64_t timeout_usec) {
         if (served && peer_fd < 0) {
                 peer_fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
                 fuzz_must(peer_fd >= 0, "nobody has connected: %m");
-                fuzz_must(send(peer_fd, served->bytes, served->used, MSG_NOSIGNAL) == (ssize_t) served->used ||
+                fuzz_must(send(peer_fd, served->bytes, served->used, MSG_NOSIGNAL) ==
+                                          (ssize_t) served->used ||
                                   served->used == 0,
                           "%zu bytes do not go out: %m", served->used);
                 (void) shutdown(peer_fd, SHUT_WR);

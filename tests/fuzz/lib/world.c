@@ -273,12 +273,15 @@ static void world_make(void) {
 }
 
 /* ---- for each input ------------------------------------------------------------------------------------------------ */
-/* A supervisor that gave the segment up has put another in its place (S11). */
-static void file_restore(void) {
-        struct stat kept, found = { 0 };
+bool world_is_given_up(void) {
+        struct stat kept, found;
 
         fuzz_must(stat(place_file("run/kept"), &kept) == 0, "%m");
-        if (stat(place_file("run/segment"), &found) == 0 && found.st_ino == kept.st_ino)
+        return stat(place_file("run/segment"), &found) < 0 || found.st_ino != kept.st_ino;
+}
+
+static void file_restore(void) {
+        if (!world_is_given_up())
                 return;
         (void) unlink(place_file("run/segment"));
         fuzz_must(link(place_file("run/kept"), place_file("run/segment")) == 0, "%m");

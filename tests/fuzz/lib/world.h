@@ -38,6 +38,8 @@ void world_end(void);
 /* The supervisor dies; the next one adopts what it finds. */
 void world_end_supervisor(void);
 void world_begin_supervisor(void);
+/* A supervisor gave the segment up, and has put another in its place (S11). */
+bool world_is_given_up(void);
 /* Who acts from here on: pid and thread are those of worker 0, or of the supervisor. */
 void world_act_as_worker(void);
 void world_act_as_supervisor(void);

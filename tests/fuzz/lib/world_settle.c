@@ -84,7 +84,8 @@ void world_settle(void) {
                 world_beat(SETTLE_BEAT_USEC);
                 world_self(self_works, NULL);
         }
-        if (world.manager->state != MANAGER_SERVING || segment_is_condemned(world.segment))
+        if (world.manager->state != MANAGER_SERVING || segment_is_condemned(world.segment) ||
+            world_is_given_up())
                 return; /* its workers leave, and a new segment is made (S11) */
         expect_no_stranger();
         if (!world.is_trusted)
