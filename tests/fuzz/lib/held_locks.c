@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
-#include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "shm/lock.h"
 #include "tests/fuzz/lib/fuzz.h"
@@ -50,32 +51,30 @@ int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex) {
         return result;
 }
 
-bool held_has(const pthread_mutex_t *mutex) {
-        for (unsigned i = 0; i < held_count; i++)
-                if (held[i] == mutex)
-                        return true;
-        return false;
+/* The C library's list of what this thread holds runs through the mutexes themselves, where anything may stand by now;
+ * it is not walked, but begun anew. */
+static void robust_list_empty(void) {
+        struct robust_list_head *head;
+        size_t bytes;
+
+        fuzz_must(syscall(SYS_get_robust_list, 0, &head, &bytes) == 0, "no robust list: %m");
+        head->list.next = &head->list;
+        head->list_op_pending = NULL;
 }
 
-void held_die(void) {
-        pthread_mutex_t *mutexes[HELD_MAX];
-        unsigned count = held_count;
-
-        memcpy(mutexes, held, sizeof(mutexes));
-        held_drop(NULL);
-        for (unsigned i = 0; i < count; i++)
-                atomic_store(lock_word(mutexes[i]), FUTEX_OWNER_DIED);
-}
-
-void held_drop(const pthread_mutex_t *except) {
+void held_forget(void) {
         static const enum lock_rank ranks[] = { LOCK_SLOT, LOCK_POOL, LOCK_TURN, LOCK_LIFE };
         pthread_mutex_t nobodys = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
 
-        for (unsigned i = held_count; i-- > 0;)
-                if (held[i] != except)
-                        (void) __wrap_pthread_mutex_unlock(held[i]);
-        /* What shm/lock.c remembers of this thread. */
-        for (size_t i = 0; i < ELEMENTSOF(ranks); i++)
-                if (lock_is_held(ranks[i]) && (!except || ranks[i] != LOCK_LIFE))
+        robust_list_empty();
+        held_count = 0;
+        for (size_t i = 0; i < ELEMENTSOF(ranks); i++) /* what shm/lock.c remembers of this thread */
+                if (lock_is_held(ranks[i]))
                         lock_drop(&nobodys, ranks[i]);
+}
+
+void held_die(void) {
+        for (unsigned i = 0; i < held_count; i++)
+                atomic_store(lock_word(held[i]), FUTEX_OWNER_DIED);
+        held_forget();
 }

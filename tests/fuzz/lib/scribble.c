@@ -129,10 +129,11 @@ static uint8_t *record_at(enum region region, uint32_t index, size_t *ret_bytes)
 
 /* All but the mutex that this thread holds for life. */
 static void overwrite(uint8_t *at, const uint8_t *bytes, size_t count) {
-        uint8_t *life = (uint8_t *) &world.segment->workers[0].life_mutex;
+        const struct layout_worker *self = &world.segment->workers[worker_ref_index(world.self_ref)];
+        const uint8_t *life = world.self_ref != 0 ? (const uint8_t *) &self->life_mutex : NULL;
 
         for (size_t i = 0; i < count; i++)
-                if (at + i < life || at + i >= life + sizeof(pthread_mutex_t))
+                if (!life || at + i < life || at + i >= life + sizeof(pthread_mutex_t))
                         at[i] = bytes[i];
 }
 

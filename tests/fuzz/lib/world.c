@@ -290,12 +290,9 @@ static void file_restore(void) {
 /* The image says that this thread holds entry 0: so it must be. */
 static void image_restore(void) {
         pthread_mutex_t *life = &world.segment->workers[0].life_mutex;
-        bool is_held = held_has(life);
 
-        held_drop(is_held ? life : NULL);
+        held_forget();
         memcpy(world.segment->header, world.image, world.segment->bytes);
-        if (is_held)
-                return;
         memcpy(life, &world.free_life, sizeof(*life));
         fuzz_must(lock_try(life, LOCK_LIFE) == 0, "the life of worker 0");
 }
