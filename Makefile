@@ -259,6 +259,14 @@ fuzz:
 	$(Q)$(MAKE) FUZZ=1 CC=clang SANITIZE=fuzzer-no-link$(comma)address$(comma)undefined BUILD=$(BUILD)-fuzz fuzzers
 	$(Q)TARGET=$(TARGET) SECONDS_EACH=$(SECONDS) INPUT=$(INPUT) MINIMIZE=$(MINIMIZE) tests/fuzz/run.sh $(BUILD)-fuzz $(FUZZ_TARGETS)
 
+# The unit tests under memcheck (tests/sanitize/valgrind.sh). TEST=test_shm_words: that one alone.
+.PHONY: valgrind
+VALGRIND_TESTS := $(if $(TEST),$(BUILD)/tests/unit/$(TEST),$(UNIT_TESTS))
+valgrind:
+	$(Q)packaging/install-deps.sh valgrind
+	$(Q)$(MAKE) all $(VALGRIND_TESTS)
+	$(Q)BATON_BIN=$(abspath $(BUILD)/bin) tests/sanitize/valgrind.sh $(VALGRIND_TESTS)
+
 demo:
 	$(Q)packaging/install-deps.sh build
 	$(Q)$(MAKE) all
@@ -317,6 +325,7 @@ help:
 	@echo 'make model        searches the model of the protocol with spin; planted faults must make it fail'
 	@echo 'make powercut     pulls the plug of a virtual machine; CUTS=20 SEED=n (2 to 7 minutes; installs qemu)'
 	@echo 'make fuzz         libFuzzer on every parser of foreign bytes; TARGET=name, SECONDS=60 each, INPUT=file: a replay'
+	@echo 'make valgrind     the unit tests under memcheck; TEST=test_shm_words: that one alone'
 	@echo 'make coverage     lines and branches of shm/ and worker/ that the tests reach'
 	@echo 'make lint         format, static analysis, include direction, sizes, numbered rules'
 	@echo 'make format       formats every C file as lint demands'

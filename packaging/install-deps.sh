@@ -3,7 +3,7 @@
 # Installs what is missing on Debian 12 to build, test, lint or torment Baton; silent where nothing is missing.
 # Must not touch: packages that are there already (nothing is upgraded or removed).
 #
-# usage: packaging/install-deps.sh build|test|proof|coverage|powercut|fuzz|lint
+# usage: packaging/install-deps.sh build|test|proof|coverage|powercut|fuzz|valgrind|lint
 set -eu
 
 build='make gcc libc6-dev pkg-config libsystemd-dev liburcu-dev libinih-dev libseccomp-dev
@@ -17,6 +17,7 @@ powercut='qemu-system-x86 e2fsprogs cpio binutils'
 
 # make fuzz: clang with its sanitizers, and names in their reports.
 fuzz='clang libclang-rt-14-dev llvm'
+valgrind='valgrind libc6-dbg'
 
 case ${1:-} in
 build) wanted=$build ;;
@@ -26,8 +27,9 @@ coverage) wanted="$build $test $coverage" ;;
 lint) wanted="$build $test $proof $lint" ;;
 powercut) wanted="$build $powercut" ;;
 fuzz) wanted="$build $fuzz" ;;
+valgrind) wanted="$build $test $valgrind" ;;
 *)
-        echo "usage: $0 build|test|proof|coverage|powercut|fuzz|lint" >&2
+        echo "usage: $0 build|test|proof|coverage|powercut|fuzz|valgrind|lint" >&2
         exit 2
         ;;
 esac

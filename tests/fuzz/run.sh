@@ -45,9 +45,10 @@ fuzz() {
         return 1
 }
 
-# Of what was found, the smallest inputs that cover the most, so many bytes of them. Inputs with a name of their own
-# are seeds and regressions, and stay.
+# Of what was found, the smallest inputs that cover the most, so many of them and so many bytes. Inputs with a name of
+# their own are seeds and regressions, and stay.
 MINIMIZED_BYTES=16384
+MINIMIZED_FILES=64
 
 minimize() {
         merged=$build/minimized
@@ -61,7 +62,8 @@ minimize() {
         }
         find "$corpus" -type f -name '????????????????????????????????????????' -delete
         find "$merged" -type f -printf '%s %p\n' | sort -n |
-                awk -v most="$MINIMIZED_BYTES" '(bytes += $1) <= most { print $2 }' |
+                awk -v most="$MINIMIZED_BYTES" -v files="$MINIMIZED_FILES" \
+                        '(bytes += $1) <= most && NR <= files { print $2 }' |
                 xargs -r cp -t "$corpus"
 }
 

@@ -46,7 +46,8 @@ static inline void pool_activate(struct segment *segment, uint32_t pool_index) {
 
 /* Each lives as long as its test; remembered here, so that a leak checker knows them. */
 #define TEST_SEGMENTS_MAX 64
-static struct segment *test_segments[TEST_SEGMENTS_MAX];
+static struct segment
+        *volatile test_segments[TEST_SEGMENTS_MAX]; /* or the compiler forgets what nobody reads */
 static unsigned test_segment_count;
 
 /* A segment whose file is gone already: the mapping is enough for the test and its children. */
