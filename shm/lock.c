@@ -21,9 +21,6 @@
  * mutex with any other kind is bytes that someone else wrote; glibc would abort or wait for ever on it. */
 #define LOCK_KIND (16 | PTHREAD_MUTEX_ERRORCHECK | 128)
 
-/* A waiter looks this often whether the holder still exists (S11). */
-#define LOCK_SLICE_USEC (100 * USEC_PER_MSEC)
-
 static_assert(offsetof(pthread_mutex_t, __data.__lock) == 0, "the futex word comes first");
 static_assert(sizeof(((pthread_mutex_t *) NULL)->__data.__lock) == sizeof(uint32_t), "a futex word");
 static_assert(LOCK_SLOT < 32, "one bit for each rank");

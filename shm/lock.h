@@ -12,6 +12,11 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "base/clock.h"
+
+/* A waiter looks this often whether what it waits for may still come (S11). */
+#define LOCK_SLICE_USEC (100 * USEC_PER_MSEC)
+
 enum lock_rank { LOCK_LIFE = 1, LOCK_TURN = 5, LOCK_POOL = 10, LOCK_SLOT = 20 };
 
 /* Robust and process-shared. 0 or -errno. */

@@ -38,6 +38,18 @@ void segment_condemn(struct segment *segment) {
                 pool_announce(segment, i);
 }
 
+/* H10: the segment may be condemned while its holder, who lives, keeps the mutex; nobody waits for that one. */
+static int pool_wait(const struct segment *segment, pthread_mutex_t *mutex) {
+        int r;
+
+        do {
+                r = lock_take_until(mutex, LOCK_POOL, clock_usec() + LOCK_SLICE_USEC);
+                if (r == -ETIMEDOUT && (lock_holder_is_lost(mutex) || segment_is_condemned(segment)))
+                        return -ESRCH;
+        } while (r == -ETIMEDOUT);
+        return r;
+}
+
 int pool_lock(struct segment *segment, uint32_t pool_index, uint64_t self_ref) {
         struct layout_pool *pool;
         int r;
@@ -49,7 +61,9 @@ int pool_lock(struct segment *segment, uint32_t pool_index, uint64_t self_ref) {
                 return -ENOTRECOVERABLE;
 
         pool = segment->pools + pool_index;
-        r = lock_take(&pool->mutex, LOCK_POOL);
+        r = lock_try(&pool->mutex, LOCK_POOL);
+        if (r == -EBUSY)
+                r = pool_wait(segment, &pool->mutex);
         if (r == -EOWNERDEAD) {
                 r = lock_mended(&pool->mutex);
                 if (r < 0)

@@ -384,6 +384,30 @@ Test(shm_takeover, s11_a_pool_mutex_whose_holder_never_said_so) {
         cr_assert_eq(atomic_load(&segment->header->condemned), 1);
 }
 
+/* It keeps the mutex, and the segment is condemned while another waits for it. */
+static int hold_pool_and_condemn(struct segment *segment, void *argument) {
+        (void) argument;
+        if (lock_take(&segment->pools[0].mutex, LOCK_POOL) < 0)
+                return 1;
+        atomic_store(&segment->pools[63].latched, 1);
+        while ((atomic_load(lock_word(&segment->pools[0].mutex)) & FUTEX_WAITERS) == 0)
+                test_pause();
+        atomic_store(&segment->header->condemned, 1);
+        for (;;)
+                (void) pause();
+}
+
+Test(shm_takeover, s11_who_waits_in_a_condemned_segment_gives_up, .timeout = 10) {
+        struct segment *segment = test_segment(8, 16);
+        pid_t pid = child_run(segment, hold_pool_and_condemn, NULL);
+
+        while (atomic_load(&segment->pools[63].latched) == 0)
+                test_pause();
+        cr_assert_eq(takeover_run(segment, 0, 0, NULL), -ENOTRECOVERABLE);
+        cr_assert_eq(kill(pid, SIGKILL), 0);
+        (void) child_status(pid);
+}
+
 /* ---- the taker dies, too --------------------------------------------------------------------- */
 
 static int look_and_die(struct segment *segment, void *argument) {
