@@ -293,7 +293,7 @@ static void image_restore(void) {
 
         held_forget();
         memcpy(world.segment->header, world.image, world.segment->bytes);
-        memcpy(life, &world.free_life, sizeof(*life));
+        memcpy(life, &world.free_life, sizeof(pthread_mutex_t));
         fuzz_must(lock_try(life, LOCK_LIFE) == 0, "the life of worker 0");
 }
 
