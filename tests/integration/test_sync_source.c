@@ -56,10 +56,11 @@ static void check(const char *scheme, const char *name, const char *mode) {
 }
 
 static void check_at(const char *scheme, const char *mode) {
-        check(scheme, strcmp(scheme, "file") == 0 ? "out" : "d.db", mode);
+        check(scheme, strcmp(scheme, "file") == 0 ? "out" : "out/d.db", mode);
 }
 
-/* Source a is cleaned, b is kept. Some events are moved, so that all is open. */
+/* Source a is cleaned, b is kept. Some events are moved, so that all is open. The destination stands in a directory of
+ * its own: what fails beside a source is not to fail there. */
 static void start(const char *scheme) {
         char text[1024];
 
@@ -70,7 +71,7 @@ static void start(const char *scheme) {
                         "[baton]\nadopt-timeout = 5s\n[destination d]\nurl = %s:%%D/%s\nworkers = 2\n"
                         "[source a]\nurl = sqlite:%%D/a.db?clean-up=delete\nto = d\n"
                         "[source b]\nurl = sqlite:%%D/b.db\nto = d\n",
-                        scheme, strcmp(scheme, "file") == 0 ? "out" : "d.db");
+                        scheme, strcmp(scheme, "file") == 0 ? "out" : "out/d.db");
         world_config(&world, text);
         world_start(&world);
         wait_workers();
