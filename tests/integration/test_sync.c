@@ -278,8 +278,9 @@ Test(sync, M6_the_journals_directory_of_files_cannot_be_synced) {
         cr_expect(session_says(&world, "a", "run `baton adopt`"), "%s", session_reason(&world, "a"));
         check("--live");
         world_faults_end(&world);
-        /* It tries at once, also the destination, and says how it went. */
-        cr_expect_eq(baton(&world, "adopt", "a"), 0, "%s", world.output);
+        /* It tries at once, also the destination, and says how it went; unless it has just tried by itself. */
+        cr_expect(baton(&world, "adopt", "a") == 0 || strstr(world.output, "a is not stopped"), "%s",
+                  world.output);
         until_the_disk_is_well();
 }
 
