@@ -296,10 +296,26 @@ lint:
 format:
 	$(Q)find base include shm worker supervisor prove tests -name '*.[ch]' -exec clang-format -i {} +
 
-install: all
+# One template, two units: the service, and an instance of it with a configuration and directories of its own.
+UNITS := $(BUILD)/systemd/baton.service $(BUILD)/systemd/baton@.service
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+unit_sed = sed -e 's,@LIBEXECDIR@,$(LIBEXECDIR),; s,@BINDIR@,$(PREFIX)/bin,'
+$(BUILD)/systemd/baton.service: packaging/systemd/baton.service.in Makefile
+	@mkdir -p $(@D)
+	$(Q)$(unit_sed) -e 's,@NAME@,baton,; s,@OF_INSTANCE@\|@CONFIG_OPTION@\|@RUNTIME_OPTION@,,' $< >$@
+$(BUILD)/systemd/baton@.service: packaging/systemd/baton.service.in Makefile
+	@mkdir -p $(@D)
+	$(Q)$(unit_sed) -e 's,@NAME@,baton-%i,; s,@OF_INSTANCE@, (%i),; s,@CONFIG_OPTION@, -c /etc/baton/%i.conf,' \
+		-e 's,@RUNTIME_OPTION@, --runtime %t/baton-%i,' $< >$@
+
+install: all $(UNITS)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(PREFIX)/include/baton
 	install -m 755 $(BUILD)/bin/baton $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BUILD)/bin/batond $(BUILD)/bin/baton-worker $(CHECKER) $(PROVE) $(FAULTS) $(DESTDIR)$(LIBEXECDIR)
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+	install -m 644 $(UNITS) $(DESTDIR)$(UNITDIR)
+	install -m 644 packaging/systemd/baton.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/baton.conf
+	install -m 644 packaging/systemd/baton.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/baton.conf
 	install -d $(DESTDIR)$(PREFIX)/include/baton/base
 	for header in include/baton/*.h base/failure.h base/macro.h base/text.h base/url.h; do \
 		sed -e 's,^#include "include/\(baton/.*\)",#include <\1>,' \

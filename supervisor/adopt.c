@@ -9,7 +9,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -23,7 +22,6 @@
 #include "shm/workers_lock.h"
 #include "supervisor/manager.h"
 
-#define LOCK_NAME "supervisor.lock"
 #define INSTANCE_NAME "instance"
 #define NUMBER_NAME "segment.number"
 #define NUMBER_MOST ((1ULL << 31) - 1) /* epoch base = number << 32 */
@@ -42,63 +40,8 @@ static int state_open(const struct manager *manager, int *ret_fd, struct failure
         return 0;
 }
 
-/* ---- one supervisor ---------------------------------------------------------------------------------- */
-static int lock_taken(const struct manager *manager, int directory_fd, struct failure *ret_failure) {
-        _cleanup_free_ char *text = NULL;
-        const char *pid = "unknown";
-
-        if (file_read_text(directory_fd, LOCK_NAME, 32, &text) >= 0) {
-                text[strcspn(text, "\n")] = '\0';
-                if (*text)
-                        pid = text;
-        }
-        return failure_set(
-                ret_failure, -EBUSY, FAILURE_STOP,
-                "another supervisor (pid %s) runs on the state directory %s; stop it first, or give "
-                "this one another with --state and --runtime",
-                pid, manager->directories.state);
-}
-
-/* A supervisor that dies between fork and exec of a worker leaves its lock with the child until the exec,
- * a moment later (K1): only a lock that stays is another supervisor's. */
-static int lock_patiently(int fd) {
-        for (unsigned attempt = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; attempt++) {
-                if (errno != EWOULDBLOCK || attempt >= 50)
-                        return -errno;
-                (void) usleep(10000);
-        }
-        return 0;
-}
-
 int adopt_lock(struct manager *manager, struct failure *ret_failure) {
-        _cleanup_fd_ int directory_fd = -1, fd = -1;
-        char text[16];
-        int r;
-
-        r = state_open(manager, &directory_fd, ret_failure);
-        if (r < 0)
-                return r;
-        fd = openat(directory_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-        if (fd < 0) {
-                r = -errno;
-                return failure_set(ret_failure, r, FAILURE_STOP, "cannot open %s/" LOCK_NAME ": %s",
-                                   manager->directories.state, strerror(-r));
-        }
-        r = lock_patiently(fd);
-        if (r < 0) {
-                if (r == -EWOULDBLOCK)
-                        return lock_taken(manager, directory_fd, ret_failure);
-                return failure_set(ret_failure, r, FAILURE_STOP, "cannot lock %s/" LOCK_NAME ": %s",
-                                   manager->directories.state, strerror(-r));
-        }
-        (void) snprintf(text, sizeof text, "%d\n", getpid());
-        r = ftruncate(fd, 0) < 0 ? -errno : fd_pwrite_all(fd, text, strlen(text), 0);
-        if (r < 0)
-                return failure_set(ret_failure, r, failure_kind_of_errno(r),
-                                   "cannot write %s/" LOCK_NAME ": %s", manager->directories.state,
-                                   strerror(-r));
-        manager->lock_fd = TAKE_FD(fd);
-        return 0;
+        return supervisor_lock_take(manager->directories.state, &manager->lock_fd, ret_failure);
 }
 
 /* ---- instance ---------------------------------------------------------------------------------------- */

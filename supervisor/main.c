@@ -3,6 +3,7 @@
  * sentence); 2 wrong usage. */
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "supervisor/control.h"
@@ -21,19 +22,22 @@ static const char help_text[] =
         "      --runtime DIR   runtime directory (default $RUNTIME_DIRECTORY, else /run/baton)\n"
         "  -v, --verbose       tell also when a session begins to move and falls idle\n"
         "  -h, --help          this text\n"
+        "      --clear         ends the workers that a supervisor has left behind (ExecStopPost= of the unit)\n"
         "      --version       the version\n";
 
 struct arguments {
         const char *config, *state, *runtime;
+        bool clears;
 };
 
 /* -1: go on; else the exit code. */
 static int arguments_parse(int argc, char **argv, struct arguments *ret_arguments) {
-        enum { OPTION_STATE = 256, OPTION_RUNTIME, OPTION_VERSION };
+        enum { OPTION_STATE = 256, OPTION_RUNTIME, OPTION_CLEAR, OPTION_VERSION };
         static const struct option options[] = {
                 { "config", required_argument, NULL, 'c' },
                 { "state", required_argument, NULL, OPTION_STATE },
                 { "runtime", required_argument, NULL, OPTION_RUNTIME },
+                { "clear", no_argument, NULL, OPTION_CLEAR },
                 { "verbose", no_argument, NULL, 'v' },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, OPTION_VERSION },
@@ -51,6 +55,9 @@ static int arguments_parse(int argc, char **argv, struct arguments *ret_argument
                         break;
                 case OPTION_RUNTIME:
                         ret_arguments->runtime = optarg;
+                        break;
+                case OPTION_CLEAR:
+                        ret_arguments->clears = true;
                         break;
                 case 'v':
                         log_level(LOG_DEBUG);
@@ -73,9 +80,23 @@ static int arguments_parse(int argc, char **argv, struct arguments *ret_argument
         return -1;
 }
 
+static int serve(const struct directories *directories, const char *config, struct failure *ret_failure) {
+        _cleanup_(manager_freep) struct manager *manager = NULL;
+        int r;
+
+        starts_begin(directories);
+        r = manager_new(directories, config, &manager, ret_failure);
+        if (r >= 0)
+                r = manager_start(manager, ret_failure);
+        if (r >= 0)
+                r = manager_run(manager, ret_failure);
+        if (r >= 0)
+                starts_end(directories);
+        return r;
+}
+
 int main(int argc, char **argv) {
         struct arguments arguments = { .config = CONFIG_FILE_DEFAULT };
-        _cleanup_(manager_freep) struct manager *manager = NULL;
         struct directories directories;
         struct failure failure = {};
         int r;
@@ -85,12 +106,10 @@ int main(int argc, char **argv) {
         if (r >= 0)
                 return r;
         r = directories_resolve(arguments.state, arguments.runtime, &directories, &failure);
-        if (r >= 0)
-                r = manager_new(&directories, arguments.config, &manager, &failure);
-        if (r >= 0)
-                r = manager_start(manager, &failure);
-        if (r >= 0)
-                r = manager_run(manager, &failure);
+        if (r >= 0 && !arguments.clears)
+                r = serve(&directories, arguments.config, &failure);
+        else if (r >= 0 && clear_is_wanted(getenv("SERVICE_RESULT")))
+                r = clear_run(&directories, &failure);
         if (r < 0) {
                 log_line(LOG_ERR, NULL, "%s", failure.text);
                 return EXIT_FAILURE;

@@ -45,8 +45,6 @@ static int events_start(struct manager *manager) {
                 r = sd_event_add_signal(manager->event, NULL, SIGINT, on_stop_signal, manager);
         if (r >= 0)
                 r = sd_event_add_signal(manager->event, NULL, SIGHUP, on_reload_signal, manager);
-        if (r >= 0)
-                r = sd_event_set_watchdog(manager->event, true); /* WATCHDOG=1, where systemd asks for it */
         return r;
 }
 
@@ -88,6 +86,7 @@ void manager_free(struct manager *manager) {
         manager->ping_source = sd_event_source_disable_unref(manager->ping_source);
         manager->wait_source = sd_event_source_disable_unref(manager->wait_source);
         manager->shutdown_source = sd_event_source_disable_unref(manager->shutdown_source);
+        manager->watchdog_source = sd_event_source_disable_unref(manager->watchdog_source);
         manager->event = sd_event_unref(manager->event);
         segment_close(manager->segment);
         config_free(manager->config);
@@ -135,6 +134,9 @@ int manager_start(struct manager *manager, struct failure *ret_failure) {
         r = ping_start(manager);
         if (r < 0)
                 return failure_set(ret_failure, r, FAILURE_STOP, "no timer: %s", strerror(-r));
+        r = watchdog_start(manager, ret_failure);
+        if (r < 0)
+                return r;
         r = adopt_check_runtime(manager, ret_failure);
         if (r < 0)
                 return r;

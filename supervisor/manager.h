@@ -121,6 +121,10 @@ struct manager {
         char status_told[256];
         uint64_t status_told_usec;
         struct control *control;
+        /* watchdog.c */
+        sd_event_source *watchdog_source;
+        uint64_t watchdog_usec; /* between two looks at what is due; 0: systemd asks for none */
+        bool watchdog_told;
 };
 
 /* ---- manager.c: start to end ----------------------------------------------------------------------- */
@@ -131,6 +135,27 @@ void manager_freep(struct manager **manager);
 /* Lock, configuration, sockets, segment; then the event loop until shutdown. 0: orderly end. */
 int manager_start(struct manager *manager, struct failure *ret_failure);
 int manager_run(struct manager *manager, struct failure *ret_failure);
+
+/* ---- exclusive.c, clear.c: without a manager --------------------------------------------------------- */
+/* The lock of the one supervisor; the caller keeps *ret_fd open. -EBUSY: another has it, named by its pid. */
+int supervisor_lock_take(const char *state_directory, int *ret_fd, struct failure *ret_failure);
+/* Whether workers are to be ended, by what systemd says of how batond ended (NULL: nothing; a person asks). */
+bool clear_is_wanted(const char *service_result);
+/* Ends the workers that are left. 0: nobody is; -EBUSY: a supervisor lives, whose they are. */
+int clear_run(const struct directories *directories, struct failure *ret_failure);
+
+/* ---- starts.c -------------------------------------------------------------------------------------- */
+/* Before anything else of a start, and after an orderly end. Where systemd starts us, starts_begin() waits if the
+ * starts before ended quickly. */
+void starts_begin(const struct directories *directories);
+void starts_end(const struct directories *directories);
+/* The count that follows from what stands in RUNTIME/starts; the delay for it. */
+uint32_t starts_count(const char *text, uint64_t now_usec);
+uint64_t starts_delay_usec(uint32_t quick_count);
+
+/* ---- watchdog.c ------------------------------------------------------------------------------------ */
+int watchdog_start(struct manager *manager, struct failure *ret_failure);
+bool watchdog_may_be_fed(const struct manager *manager, uint64_t now_usec);
 
 /* ---- adopt.c --------------------------------------------------------------------------------------- */
 int adopt_lock(struct manager *manager, struct failure *ret_failure);
@@ -168,6 +193,7 @@ void watch_kill(struct process *process, const char *reason);
 
 /* ---- ping.c, shutdown.c, notify.c ------------------------------------------------------------------ */
 int ping_start(struct manager *manager);
+uint64_t ping_patience_usec(const struct manager *manager); /* with one that waits for a disk */
 void ping_interval_changed(struct manager *manager);
 void ping_tick(struct manager *manager, uint64_t now_usec);
 void shutdown_begin(struct manager *manager);

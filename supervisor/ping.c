@@ -30,6 +30,10 @@ static uint64_t interval_usec(const struct manager *manager) {
         return manager->config->stall_timeout_usec / PINGS_A_STALL;
 }
 
+uint64_t ping_patience_usec(const struct manager *manager) {
+        return MAX_OF(6 * manager->config->stall_timeout_usec, DISK_LEAST_USEC);
+}
+
 /* ---- a mover that waits for a disk ------------------------------------------------------------------ */
 /* SIGKILL ends no uninterruptible wait: it acts when the disk has answered, and then the mover would answer
  * too. All that the kill brings about is that the heir begins the same slow sync anew, to be killed in it
@@ -43,7 +47,7 @@ static bool waits_for_disk(struct process *process, uint64_t since_usec, uint64_
         if (process_state(process->pid, &state) >= 0 && state == 'D')
                 process->disk_usec = now_usec;
         if (process->disk_usec == 0 || now_usec - process->disk_usec >= stall_usec ||
-            now_usec - since_usec >= MAX_OF(6 * stall_usec, DISK_LEAST_USEC))
+            now_usec - since_usec >= ping_patience_usec(process->manager))
                 return false;
         if (now_usec - since_usec >= stall_usec &&
             (process->disk_told_usec == 0 || now_usec - process->disk_told_usec >= DISK_LEAST_USEC)) {
