@@ -66,10 +66,11 @@ OBJECTS_benchlib := $(call objects,tests/bench/lib)
 OBJECTS_fuzzlib := $(call objects,tests/fuzz/lib)
 OBJECTS_powerhost := $(call objects,tests/powercut/host)
 OBJECTS_powerguest := $(call objects,tests/powercut/guest)
+OBJECTS_systemdguest := $(call objects,tests/systemd/guest)
 
 PRODUCT_LIBRARIES := cli supervisor worker destination source journal shm base
 LIBRARIES := $(PRODUCT_LIBRARIES) checker world tracer crash torture power prove benchlib powerhost powerguest
-LIBRARIES += fuzzlib
+LIBRARIES += fuzzlib systemdguest
 archives = $(foreach library,$(1),$(BUILD)/lib/lib$(library).a)
 
 # The list changes when a file comes or goes, so that no archive keeps the object of a removed file.
@@ -278,6 +279,14 @@ model:
 	$(Q)packaging/install-deps.sh test
 	$(Q)tests/model/model.sh
 
+# The service under a real systemd, in a container; STEP=…: one of guest/'s steps.
+SYSTEMD_GUEST := $(call program,systemd/guest,tests/systemd/guest/main.c,systemdguest world shm base,-lsqlite3)
+.PHONY: systemd
+systemd:
+	$(Q)packaging/install-deps.sh systemd
+	$(Q)$(MAKE) all $(SYSTEMD_GUEST)
+	$(Q)BATON_BIN=$(abspath $(BUILD)/bin) tests/systemd/run.sh $(STEP)
+
 .PHONY: powercut
 powercut:
 	$(Q)packaging/install-deps.sh build
@@ -339,6 +348,7 @@ help:
 	@echo 'make torture      everything at once, at random: SEED=n SECONDS=s (60) DIRECTORY=dir (its disk)'
 	@echo 'make mutants      plants faults in a copy of the tree, one after another: each must be noticed; MUTANT=name (not in check)'
 	@echo 'make model        searches the model of the protocol with spin; planted faults must make it fail'
+	@echo 'make systemd      the service under a real systemd, in a container; STEP=part of a name (needs root)'
 	@echo 'make powercut     pulls the plug of a virtual machine; CUTS=20 SEED=n (2 to 7 minutes; installs qemu)'
 	@echo 'make fuzz         libFuzzer on every parser of foreign bytes; TARGET=name, SECONDS=60 each, INPUT=file: a replay'
 	@echo 'make valgrind     the unit tests under memcheck; TEST=test_shm_words: that one alone'

@@ -3,7 +3,7 @@
 # Installs what is missing on Debian 12 to build, test, lint or torment Baton; silent where nothing is missing.
 # Must not touch: packages that are there already (nothing is upgraded or removed).
 #
-# usage: packaging/install-deps.sh build|test|proof|coverage|powercut|fuzz|valgrind|lint
+# usage: packaging/install-deps.sh build|test|proof|coverage|systemd|powercut|fuzz|valgrind|lint
 set -eu
 
 build='make gcc libc6-dev pkg-config libsystemd-dev liburcu-dev libinih-dev libseccomp-dev
@@ -15,6 +15,8 @@ lint='clang clang-format clang-tidy cppcheck universal-ctags shellcheck git'
 # make powercut; the kernel of its machine is fetched by tests/powercut/run.sh and not installed.
 powercut='qemu-system-x86 e2fsprogs cpio binutils'
 
+# make systemd: a container with a bus of its own.
+systemd='systemd systemd-sysv systemd-container dbus'
 # make fuzz: clang with its sanitizers, and names in their reports.
 fuzz='clang libclang-rt-14-dev llvm'
 valgrind='valgrind libc6-dbg'
@@ -25,11 +27,12 @@ test) wanted="$build $test" ;;
 proof) wanted="$build $test $proof" ;;
 coverage) wanted="$build $test $coverage" ;;
 lint) wanted="$build $test $proof $lint" ;;
+systemd) wanted="$build $test $systemd" ;;
 powercut) wanted="$build $powercut" ;;
 fuzz) wanted="$build $fuzz" ;;
 valgrind) wanted="$build $test $valgrind" ;;
 *)
-        echo "usage: $0 build|test|proof|coverage|powercut|fuzz|valgrind|lint" >&2
+        echo "usage: $0 build|test|proof|coverage|systemd|powercut|fuzz|valgrind|lint" >&2
         exit 2
         ;;
 esac

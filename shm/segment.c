@@ -10,7 +10,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#include <linux/magic.h>
 
 #include "base/clock.h"
 #include "base/io.h"
@@ -259,8 +262,6 @@ static int header_refuse(struct failure *ret_failure, int r, const char *directo
 static int header_check(const struct layout_header *header, uint64_t file_bytes, const char *directory,
                         struct failure *ret_failure) {
         struct layout_header want = {};
-        uint8_t boot_id[16];
-        int r;
 
         assert(header && directory);
 
@@ -288,7 +289,21 @@ static int header_check(const struct layout_header *header, uint64_t file_bytes,
                 return header_refuse(ret_failure, -EBADMSG, directory, "its offsets do not add up");
         if (file_bytes < want.segment_bytes)
                 return header_refuse(ret_failure, -EBADMSG, directory, "it is truncated");
+        return 0;
+}
 
+/* A file on a disk may be from before the last boot: its pids and locks name others. One in memory cannot, and is
+ * not asked: inside a container /proc shows either its boot or the host's, depending on how a service is confined. */
+static int boot_check(int fd, const struct layout_header *header, const char *directory,
+                      struct failure *ret_failure) {
+        struct statfs place;
+        uint8_t boot_id[16];
+        int r;
+
+        if (fstatfs(fd, &place) < 0)
+                return header_refuse(ret_failure, -errno, directory, strerror(errno));
+        if (place.f_type == TMPFS_MAGIC || place.f_type == RAMFS_MAGIC)
+                return 0;
         r = boot_id_read(boot_id);
         if (r < 0)
                 return header_refuse(ret_failure, r, directory, "/proc does not tell which boot this is");
@@ -317,6 +332,8 @@ static int segment_read_header(int fd, const char *directory, struct layout_head
         if (bytes != sizeof header)
                 return header_refuse(ret_failure, -EBADMSG, directory, "it is truncated");
         r = header_check(&header, (uint64_t) status.st_size, directory, ret_failure);
+        if (r >= 0)
+                r = boot_check(fd, &header, directory, ret_failure);
         if (r < 0)
                 return r;
         memcpy(ret_header, &header, sizeof header);

@@ -35,7 +35,8 @@ int segment_create(const char *runtime_directory, const struct segment_geometry 
                    struct segment **ret_segment, struct failure *ret_failure);
 
 /* Maps an existing one. -ENOENT; -EBADMSG (no segment, or truncated, or offsets that do not add up);
- * -EPROTONOSUPPORT (another layout number, other struct or mutex size); -ESTALE (of another boot).
+ * -EPROTONOSUPPORT (another layout number, other struct or mutex size); -ESTALE (of another boot, which is asked of a
+ * file on a disk alone).
  * Every offset and count is checked against the file's size before use. */
 int segment_open(const char *runtime_directory, bool writable, struct segment **ret_segment,
                  struct failure *ret_failure);

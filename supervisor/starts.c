@@ -21,7 +21,7 @@
 #include "supervisor/manager.h"
 
 #define STARTS_NAME "starts"
-#define QUICK_USEC (2 * USEC_PER_SEC)
+#define QUICK_USEC (1 * USEC_PER_SEC)
 #define QUICK_FREE 2u /* so many in a row are bad luck */
 #define DELAY_FIRST_USEC (100 * USEC_PER_MSEC)
 #define DELAY_MOST_USEC (10 * USEC_PER_SEC) /* well below adopt-timeout: workers wait for us (P1) */

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What runs inside the container, as root, beside a real systemd: drives the installed package as an administrator
+ * would, and counts. One world: /srv/shop holds the application's files, the rest is where the unit has it. */
+#pragma once
+
+#include "prove/world/outbox.h"
+#include "prove/world/world.h"
+
+#define SHOP "/srv/shop"
+#define DESTINATION "/var/lib/baton/events.db"
+
+struct guest {
+        struct world world;
+        pid_t writers[4];
+        size_t writer_count;
+};
+
+/* Each proves one thing, and leaves the service running and idle for the next. */
+struct step {
+        const char *name;
+        void (*run)(struct guest *guest);
+};
+
+/* ---- service.c: systemctl and journalctl ------------------------------------------------------------- */
+/* Runs a shell command; it must succeed. Its output is in world.output. */
+void shell(struct guest *guest, const char *format, ...) _printf_(2, 3);
+int shell_code(struct guest *guest, const char *format, ...) _printf_(2, 3);
+/* A property of a unit, as text, in a static buffer. */
+const char *unit_property(struct guest *guest, const char *unit, const char *name);
+bool unit_is(struct guest *guest, const char *unit, const char *state, const char *substate);
+pid_t main_pid(struct guest *guest);
+/* The pid of another batond that is ready. */
+pid_t wait_replaced(struct guest *guest, pid_t before);
+/* [Service] lines in a drop-in of their own, until drop_in_end(). */
+void drop_in(struct guest *guest, const char *unit, const char *lines);
+void drop_in_end(struct guest *guest, const char *unit);
+/* Processes of the service's user that run batond or baton-worker. */
+size_t process_count(struct guest *guest, const char *program);
+
+/* ---- shop.c: the application ------------------------------------------------------------------------- */
+void shop_open(struct guest *guest);
+void shop_write(struct guest *guest, const char *source, unsigned per_second); /* until shop_pause() */
+void shop_pause(struct guest *guest);
+/* All that was written is moved, and the judge agrees. */
+void shop_check(struct guest *guest);
+
+/* ---- gaps.c: how long nothing was committed ------------------------------------------------------------ */
+/* Watches the sessions' own stamps of their commits, from the segment, in a process of its own. */
+void gaps_begin(struct guest *guest);
+/* Microseconds of the longest gap between two commits to the destination, all its sessions together. */
+uint64_t gaps_end(struct guest *guest);
+
+extern const struct step steps_supervise[], steps_stop[], steps_look[]; /* each ends with a nameless one */

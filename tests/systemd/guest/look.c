@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What systemd says of the service: its exposure, and a second instance of it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/systemd/guest/guest.h"
+
+#define EXPOSURE_MOST 1.5
+
+static void exposed(struct guest *guest) {
+        const char *at;
+        double exposure;
+
+        shell(guest, "systemd-analyze security --no-pager baton.service");
+        at = strstr(guest->world.output, "Overall exposure level for baton.service: ");
+        if (!at)
+                world_fail(&guest->world, "systemd-analyze does not say how exposed it is");
+        exposure = strtod(strstr(at, ": ") + 2, NULL);
+        printf("  exposure: %.1f\n", exposure);
+        if (exposure > EXPOSURE_MOST)
+                world_fail(&guest->world, "exposure %.1f is more than %.1f", exposure, EXPOSURE_MOST);
+}
+
+static void two_instances(struct guest *guest) {
+        shell(guest, "sed 's,/var/lib/baton/events,/var/lib/baton-b/events,' /etc/baton/baton.conf "
+                     ">/etc/baton/b.conf");
+        drop_in(guest, "baton@b", "ReadWritePaths=" SHOP);
+        shell(guest, "systemctl start baton@b");
+        if (!unit_is(guest, "baton@b", "active", "running"))
+                world_fail(&guest->world, "the instance is not running");
+        outbox_fill(&guest->world, "orders", 10);
+        shop_check(guest);
+        shell(guest, "until [ \"$(sqlite3 /var/lib/baton-b/events.db 'SELECT max(seq) FROM events WHERE source = "
+                     "\"orders\"')\" = \"$(sqlite3 " SHOP "/orders.db 'SELECT max(seq) FROM outbox')\" ]; do sleep 0.1; "
+                     "done");
+        shell(guest, "systemctl reload baton@b && systemctl stop baton@b");
+        if (!unit_is(guest, "baton", "active", "running"))
+                world_fail(&guest->world, "the end of one is the end of the other");
+}
+
+const struct step steps_look[] = {
+        { "exposure", exposed },
+        { "two instances", two_instances },
+        { NULL, NULL },
+};

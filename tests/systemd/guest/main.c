@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The course of one boot (guest.h): step after step; the first failure ends it, with the service's own words. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tests/systemd/guest/guest.h"
+
+static struct guest guest;
+
+static void on_failure(const char *message) {
+        (void) fflush(stdout);
+        (void) dprintf(STDOUT_FILENO, "FAILED: %s\n", message);
+        (void) !system("systemctl --no-pager -l status baton; journalctl --no-pager -n 80 -o short-precise; baton status");
+        exit(1);
+}
+
+/* As the world knows it, but where the unit has it. */
+static void world_of_unit(struct world *world) {
+        world_begin_at(world, SHOP, "/run/baton");
+        (void) rmdir(world->state);
+        (void) snprintf(world->state, sizeof(world->state), "/var/lib/baton");
+        (void) snprintf(world->config, sizeof(world->config), "/etc/baton/baton.conf");
+        (void) unsetenv("STATE_DIRECTORY");
+        (void) unsetenv("RUNTIME_DIRECTORY");
+        (void) setenv("SYSTEMD_PAGER", "cat", 1);
+        (void) setenv("SYSTEMD_COLORS", "0", 1);
+}
+
+static void configure(struct world *world) {
+        world_config(world, "[baton]\nadopt-timeout = 3s\n\n"
+                            "[destination events]\nurl = sqlite:" DESTINATION "\nworkers = 2\n\n"
+                            "[source orders]\nurl = sqlite:" SHOP "/orders.db?table=outbox\nto = events\n\n"
+                            "[source payments]\nurl = sqlite:" SHOP "/payments.db?table=outbox\nto = events\n");
+        shell(&guest, "mkdir -p /etc/baton/baton.conf.d /etc/systemd/system/baton.service.d && "
+                      "printf '[Service]\\nReadWritePaths=" SHOP "\\n' >/etc/systemd/system/baton.service.d/shop.conf && "
+                      "chgrp -R baton /etc/baton && chmod -R g+rX /etc/baton && systemctl daemon-reload");
+}
+
+static void run(const struct step *steps, const char *only) {
+        for (const struct step *step = steps; step->name; step++) {
+                uint64_t since_usec = clock_usec();
+
+                if (only && !strstr(step->name, only))
+                        continue;
+                step->run(&guest);
+                printf("  ok    %-28s %5.1f s\n", step->name, (double) (clock_usec() - since_usec) / 1e6);
+                (void) fflush(stdout);
+        }
+}
+
+int main(int argc, char **argv) {
+        const char *only = argc > 1 && argv[1][0] ? argv[1] : NULL;
+
+        world_failed = on_failure;
+        (void) !system("mkdir -p " SHOP);
+        world_of_unit(&guest.world);
+        shop_open(&guest);
+        configure(&guest.world);
+        run(steps_supervise, only);
+        run(steps_stop, only);
+        run(steps_look, only);
+        printf("all held\n");
+        return 0;
+}

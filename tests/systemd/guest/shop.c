@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The application: two outboxes in /srv/shop that the service's user may open, and writers. */
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/systemd/guest/guest.h"
+
+static volatile bool *writers_stop;
+
+/* Commands of the world find the service's directories where everybody does. */
+void shop_open(struct guest *guest) {
+        struct world *world = &guest->world;
+
+        shell(guest, "install -d -o baton -g baton -m 2770 " SHOP);
+        world_outbox(world, "orders");
+        world_outbox(world, "payments");
+        shell(guest, "chown baton:baton " SHOP "/*.db && chmod 660 " SHOP "/*.db");
+        writers_stop = mmap(NULL, sizeof(*writers_stop), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                            -1, 0);
+        if (writers_stop == MAP_FAILED)
+                world_fail(world, "mmap: %m");
+}
+
+void shop_write(struct guest *guest, const char *source, unsigned per_second) {
+        *writers_stop = false;
+        guest->writers[guest->writer_count++] = writer_start(
+                &guest->world, &(struct writer_options){ .source = source,
+                                                         .events = UINT64_MAX,
+                                                         .per_second = per_second,
+                                                         .normal = true,
+                                                         .transaction_events = 5,
+                                                         .stops = writers_stop });
+}
+
+void shop_pause(struct guest *guest) {
+        *writers_stop = true;
+        while (guest->writer_count > 0)
+                writer_wait(&guest->world, guest->writers[--guest->writer_count]);
+}
+
+void shop_check(struct guest *guest) {
+        shop_pause(guest);
+        wait_all_moved(&guest->world);
+        check_destination(&guest->world, "sqlite:" DESTINATION, "--final");
+}

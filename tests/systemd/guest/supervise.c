@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* U1 to U4: the service starts, and goes on whoever dies. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tests/systemd/guest/guest.h"
+
+#define KILLS 20
+
+static void start(struct guest *guest) {
+        struct world *world = &guest->world;
+
+        shell(guest, "systemctl start baton");
+        if (!unit_is(guest, "baton", "active", "running"))
+                world_fail(world, "started, and not running");
+        if (!strstr(unit_property(guest, "baton", "StatusText"), "sessions 2"))
+                world_fail(world, "STATUS= does not speak of two sessions: %s",
+                           unit_property(guest, "baton", "StatusText"));
+        WAIT_UNTIL(world, all_owned_by_live(world));
+        if (baton(world, "status") != 0)
+                world_fail(world, "baton status: %s", world->output);
+        if (strcmp(unit_property(guest, "baton", "User"), "baton") != 0)
+                world_fail(world, "it does not run as user baton");
+        outbox_fill(world, "orders", 100);
+        outbox_fill(world, "payments", 100);
+        shop_check(guest);
+}
+
+/* The floor that the others are compared with. */
+static void undisturbed(struct guest *guest) {
+        shop_write(guest, "orders", 2000);
+        shop_write(guest, "payments", 2000);
+        (void) sleep(1);
+        gaps_begin(guest);
+        (void) sleep(5);
+        printf("  longest gap in commits, nothing done for 5 s: %.1f ms\n", (double) gaps_end(guest) / 1e3);
+        shop_check(guest);
+}
+
+static void supervisor_killed(struct guest *guest) {
+        uint64_t back_usec = 0;
+        pid_t pid = main_pid(guest);
+
+        shop_write(guest, "orders", 2000);
+        shop_write(guest, "payments", 2000);
+        (void) sleep(1);
+        gaps_begin(guest);
+        for (unsigned i = 0; i < KILLS; i++) {
+                uint64_t since_usec = clock_usec();
+
+                kill_process(pid, SIGKILL);
+                pid = wait_replaced(guest, pid);
+                back_usec = MAX_OF(back_usec, clock_usec() - since_usec);
+                (void) usleep(1100000); /* a life that is not quick (U3) */
+        }
+        printf("  longest gap in commits over %d kills of the supervisor: %.1f ms (back, at the latest, after %.0f "
+               "ms)\n",
+               KILLS, (double) gaps_end(guest) / 1e3, (double) back_usec / 1e3);
+        shop_check(guest);
+        if (live_workers(&guest->world, "events", NULL, 0) != 2)
+                world_fail(&guest->world, "there are not two workers");
+}
+
+/* A pool whose workers live no longer than this is given new ones ever more slowly (supervisor/README.md), so the
+ * kills come in groups. */
+#define KILLS_A_GROUP 4
+
+static uint64_t kill_owners(struct guest *guest) {
+        uint64_t longest_usec;
+
+        shop_write(guest, "orders", 2000);
+        shop_write(guest, "payments", 2000);
+        (void) sleep(1);
+        gaps_begin(guest);
+        for (unsigned i = 0; i < KILLS_A_GROUP; i++) {
+                struct pool_look look;
+
+                wait_settled(&guest->world, "events", 2, &look);
+                kill_and_wait(look.owners[i % 2], SIGKILL);
+                (void) usleep(200000);
+        }
+        longest_usec = gaps_end(guest);
+        shop_check(guest);
+        return longest_usec;
+}
+
+static void worker_killed(struct guest *guest) {
+        uint64_t longest_usec = 0;
+
+        for (unsigned i = 0; i < KILLS; i += KILLS_A_GROUP) {
+                longest_usec = MAX_OF(longest_usec, kill_owners(guest));
+                shell(guest, "systemctl restart baton");
+        }
+        printf("  longest gap in commits over %d kills of owners: %.1f ms\n", KILLS, (double) longest_usec / 1e3);
+        WAIT_UNTIL(&guest->world, all_owned_by_live(&guest->world));
+}
+
+static void reloaded(struct guest *guest) {
+        struct world *world = &guest->world;
+
+        world_outbox(world, "refunds");
+        shell(guest, "chown baton:baton " SHOP "/refunds.db");
+        shell(guest, "printf '[source refunds]\\nurl = sqlite:" SHOP "/refunds.db?table=outbox\\nto = events\\n' "
+                     ">/etc/baton/baton.conf.d/refunds.conf");
+        shell(guest, "systemctl reload baton");
+        outbox_fill(world, "refunds", 50);
+        shop_check(guest);
+        shell(guest, "echo '[sauce x]' >/etc/baton/baton.conf.d/bad.conf");
+        if (shell_code(guest, "systemctl reload baton") == 0)
+                world_fail(world, "a reload of a bad configuration did not fail");
+        if (!unit_is(guest, "baton", "active", "running"))
+                world_fail(world, "a failed reload has ended the service");
+        shell(guest, "rm /etc/baton/baton.conf.d/bad.conf");
+}
+
+/* As shipped, but for the time. */
+static void watchdog(struct guest *guest) {
+        pid_t pid = main_pid(guest);
+
+        drop_in(guest, "baton", "WatchdogSec=2");
+        kill_process(pid, SIGKILL); /* the period is read at the start */
+        pid = wait_replaced(guest, pid);
+        shop_write(guest, "orders", 2000);
+        (void) sleep(1);
+        gaps_begin(guest);
+        kill_process(pid, SIGSTOP);
+        pid = wait_replaced(guest, pid);
+        printf("  longest gap in commits while systemd's watchdog replaces a stopped supervisor: %.1f ms\n",
+               (double) gaps_end(guest) / 1e3);
+        shop_check(guest);
+        drop_in_end(guest, "baton");
+}
+
+/* U3: a service that cannot start is tried again and again, ever more slowly, and starts when it can. */
+static void quick_deaths(struct guest *guest) {
+        struct world *world = &guest->world;
+        unsigned long tries;
+        pid_t pid = main_pid(guest);
+
+        shell(guest, "mv /etc/baton/baton.conf /etc/baton/away");
+        kill_process(pid, SIGKILL);
+        (void) sleep(3);
+        tries = strtoul(unit_property(guest, "baton", "NRestarts"), NULL, 10);
+        (void) sleep(3);
+        tries = strtoul(unit_property(guest, "baton", "NRestarts"), NULL, 10) - tries;
+        if (unit_is(guest, "baton", "failed", NULL))
+                world_fail(world, "the service has given up");
+        if (tries > 4)
+                world_fail(world, "it was started %lu times in 3 s", tries);
+        shell(guest, "mv /etc/baton/away /etc/baton/baton.conf");
+        (void) wait_replaced(guest, 0);
+        outbox_fill(world, "orders", 10);
+        shop_check(guest);
+}
+
+const struct step steps_supervise[] = {
+        { "start, status", start },
+        { "undisturbed", undisturbed },
+        { "20 kills of the supervisor", supervisor_killed },
+        { "20 kills of owners", worker_killed },
+        { "reload", reloaded },
+        { "watchdog", watchdog },
+        { "quick deaths", quick_deaths },
+        { NULL, NULL },
+};
