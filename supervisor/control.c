@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The private sd-bus server at RUNTIME/control: no bus daemon, typed, introspectable with busctl.
  *
- * Who may connect: root and our own user, by the kernel's word (SO_PEERCRED) at accept, behind the socket's
- * mode 0600. At most 16 connections; one that says nothing for a minute is closed. Must not touch: state
+ * Who may ask for what stands in one table (calls[]), and who a peer is the kernel says (rights.c). Anybody can
+ * reach the socket, so that a refusal comes with a sentence; who has no right at all is sent away at once. At most 16 connections; one that says nothing for a minute is closed. Must not touch: state
  * of the supervisor but through operator.c and reload.c. */
 #include "supervisor/control.h"
 
@@ -18,11 +18,13 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "supervisor/manager.h"
+#include "supervisor/rights.h"
 #include "supervisor/socket.h"
 
 struct connection {
         struct control *control;
         sd_bus *bus; /* NULL: this place is free */
+        struct peer peer;
         sd_event_source *idle_source;
 };
 
@@ -40,14 +42,13 @@ static int refused(sd_bus_error *ret_error, int r, const char *name, const struc
         return r;
 }
 
-static int method_ping(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
-        (void) context;
+static int call_ping(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
+        (void) manager;
         (void) ret_error;
         return sd_bus_reply_method_return(message, "us", (uint32_t) getpid(), BATON_VERSION);
 }
 
-static int method_scale(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
-        struct manager *manager = context;
+static int call_scale(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
         const char *destination, *error = NULL;
         struct failure failure = {};
         uint32_t workers;
@@ -62,8 +63,7 @@ static int method_scale(sd_bus_message *message, void *context, sd_bus_error *re
         return sd_bus_reply_method_return(message, NULL);
 }
 
-static int method_adopt(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
-        struct manager *manager = context;
+static int call_adopt(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
         const char *session, *error = NULL;
         struct failure failure = {};
         uint64_t request = 0;
@@ -78,8 +78,7 @@ static int method_adopt(sd_bus_message *message, void *context, sd_bus_error *re
         return sd_bus_reply_method_return(message, "t", request);
 }
 
-static int method_reload(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
-        struct manager *manager = context;
+static int call_reload(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
         struct failure failure = {};
         int r;
 
@@ -90,16 +89,45 @@ static int method_reload(sd_bus_message *message, void *context, sd_bus_error *r
         return sd_bus_reply_method_return(message, NULL);
 }
 
-/* UNPRIVILEGED: the peer was checked at accept; there is no bus driver here that could be asked. */
+/* R2: the right that each call needs. What is not in this table cannot be called. */
+static const struct call {
+        const char *name;
+        enum right right;
+        int (*run)(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error);
+} calls[] = {
+        { CONTROL_METHOD_PING, RIGHT_LOOK, call_ping },
+        { CONTROL_METHOD_SCALE, RIGHT_WORK, call_scale },
+        { CONTROL_METHOD_RELOAD, RIGHT_WORK, call_reload },
+        { CONTROL_METHOD_ADOPT, RIGHT_MOVE, call_adopt },
+};
+
+static int on_call(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
+        struct connection *connection = context;
+        const char *name = sd_bus_message_get_member(message);
+        struct failure failure = {};
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
+                if (strcmp(calls[i].name, name) != 0)
+                        continue;
+                r = rights_check(&connection->peer, calls[i].right, name, &failure);
+                if (r < 0)
+                        return refused(ret_error, r, CONTROL_ERROR_RIGHT, &failure);
+                return calls[i].run(connection->control->manager, message, ret_error);
+        }
+        return -EBADR; /* the interface has a method that the table lacks: sd-bus says that it is unknown */
+}
+
+/* UNPRIVILEGED: sd-bus asks a bus driver for the rights of a caller, and here is none. */
 static const sd_bus_vtable control_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_PING, SD_BUS_NO_ARGS, SD_BUS_RESULT("u", pid, "s", version),
-                                method_ping, SD_BUS_VTABLE_UNPRIVILEGED),
+                                on_call, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_SCALE, SD_BUS_ARGS("s", destination, "u", workers),
-                                SD_BUS_NO_RESULT, method_scale, SD_BUS_VTABLE_UNPRIVILEGED),
+                                SD_BUS_NO_RESULT, on_call, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_ADOPT, SD_BUS_ARGS("s", session), SD_BUS_RESULT("t", request),
-                                method_adopt, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_RELOAD, SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload,
+                                on_call, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_RELOAD, SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, on_call,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };
@@ -149,14 +177,6 @@ static int on_disconnect(sd_bus_message *message, void *context, sd_bus_error *r
         return 0;
 }
 
-static bool peer_may(int fd, struct ucred *ret_peer) {
-        socklen_t bytes = sizeof *ret_peer;
-
-        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &bytes) < 0 || bytes != sizeof *ret_peer)
-                return false;
-        return ret_peer->uid == 0 || ret_peer->uid == geteuid();
-}
-
 static int bus_open(struct connection *connection, int fd) {
         sd_id128_t id;
         int r;
@@ -173,7 +193,7 @@ static int bus_open(struct connection *connection, int fd) {
         r = sd_bus_set_server(connection->bus, true, id);
         if (r >= 0)
                 r = sd_bus_add_object_vtable(connection->bus, NULL, CONTROL_PATH, CONTROL_INTERFACE,
-                                             control_vtable, connection->control->manager);
+                                             control_vtable, connection);
         if (r >= 0)
                 r = sd_bus_add_object_vtable(connection->bus, NULL, "/org/freedesktop/DBus",
                                              "org.freedesktop.DBus", hello_vtable, NULL);
@@ -217,14 +237,14 @@ static int on_connect(sd_event_source *source, int fd, uint32_t events, void *co
         struct control *control = context;
         _cleanup_fd_ int peer_fd = -1;
         struct connection *connection;
-        struct ucred peer = {};
+        struct peer peer = {};
 
         (void) source;
         (void) events;
         peer_fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (peer_fd < 0)
                 return 0; /* it went away again, or no descriptor is left: the next one comes here again */
-        if (!peer_may(peer_fd, &peer)) {
+        if (rights_of_socket(peer_fd, &peer) < 0 || peer.right == RIGHT_NONE) {
                 log_line(LOG_WARNING, &(struct log_fields){ .pid = peer.pid },
                          "pid %d of user %u may not control Baton: refused", peer.pid, peer.uid);
                 return 0;
@@ -238,6 +258,7 @@ static int on_connect(sd_event_source *source, int fd, uint32_t events, void *co
                 control->full_told = true;
                 return 0;
         }
+        connection->peer = peer;
         connection_open(connection, TAKE_FD(peer_fd));
         return 0;
 }
@@ -256,8 +277,8 @@ int control_start(struct manager *manager, struct failure *ret_failure) {
         for (size_t i = 0; i < CONTROL_CONNECTION_COUNT_MAX; i++)
                 control->connections[i].control = control;
         manager->control = control;
-        r = socket_make(manager->directories.runtime, CONTROL_SOCKET_NAME, SOCK_STREAM, &control->fd,
-                        ret_failure);
+        r = socket_make(manager->directories.runtime, CONTROL_SOCKET_NAME, SOCK_STREAM, 0666,
+                        &control->fd, ret_failure);
         if (r < 0)
                 return r;
         r = sd_event_add_io(manager->event, &control->source, control->fd, EPOLLIN, on_connect, control);

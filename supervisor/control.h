@@ -27,6 +27,7 @@
 #define CONTROL_ERROR_OUT_OF_RANGE "org.baton.Error.OutOfRange"
 #define CONTROL_ERROR_CONFIGURATION "org.baton.Error.Configuration"
 #define CONTROL_ERROR_BUSY "org.baton.Error.Busy"
+#define CONTROL_ERROR_RIGHT "org.baton.Error.AccessDenied"
 
 #define CONTROL_CONNECTION_COUNT_MAX 16
 #define CONTROL_IDLE_USEC (60ULL * 1000 * 1000)

@@ -37,8 +37,8 @@ static int on_hint(sd_event_source *source, int fd, uint32_t events, void *conte
 int notify_start(struct manager *manager, struct failure *ret_failure) {
         int r;
 
-        r = socket_make(manager->directories.runtime, NOTIFY_SOCKET_NAME, SOCK_DGRAM, &manager->notify_fd,
-                        ret_failure);
+        r = socket_make(manager->directories.runtime, NOTIFY_SOCKET_NAME, SOCK_DGRAM, 0600,
+                        &manager->notify_fd, ret_failure);
         if (r < 0)
                 return r;
         r = sd_event_add_io(manager->event, &manager->notify_source, manager->notify_fd, EPOLLIN, on_hint,

@@ -36,7 +36,8 @@ static void socket_unlink(const char *path) {
                 (void) unlink(path);
 }
 
-int socket_make(const char *directory, const char *name, int type, int *ret_fd, struct failure *ret_failure) {
+int socket_make(const char *directory, const char *name, int type, mode_t mode, int *ret_fd,
+                struct failure *ret_failure) {
         _cleanup_fd_ int fd = -1;
         struct sockaddr_un address;
         int r;
@@ -48,9 +49,11 @@ int socket_make(const char *directory, const char *name, int type, int *ret_fd, 
         socket_unlink(address.sun_path);
         fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         r = fd < 0 ? -errno : 0;
-        if (r >= 0 && fchmod(fd, 0600) < 0) /* before bind(): the file is never there with another mode */
+        if (r >= 0 && fchmod(fd, mode) < 0) /* before bind(): the file is never there with another mode */
                 r = -errno;
         if (r >= 0 && bind(fd, (struct sockaddr *) &address, sizeof address) < 0)
+                r = -errno;
+        if (r >= 0 && chmod(address.sun_path, mode) < 0) /* bind() has taken the umask off it */
                 r = -errno;
         if (r >= 0 && type == SOCK_STREAM && listen(fd, BACKLOG) < 0)
                 r = -errno;

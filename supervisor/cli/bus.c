@@ -70,14 +70,13 @@ static int connect_failed(const char *runtime_directory, int r, struct failure *
         if (r == -EACCES || r == -EPERM)
                 return failure_set(ret_failure, -EACCES, FAILURE_UNAVAILABLE,
                                    "not allowed to speak to the supervisor at %s/" CONTROL_SOCKET_NAME
-                                   ": only root and "
-                                   "the user it runs as may. Try the same as that user",
+                                   ": be root, or in group baton",
                                    runtime_directory);
         if (r == -EPIPE || r == -ECONNRESET)
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE,
                                    "the supervisor at %s/" CONTROL_SOCKET_NAME
-                                   " closed the connection: it does so to everybody but root and the user it "
-                                   "runs as, and when it ends. Try again as one of them",
+                                   " closed the connection: it does so when it ends, and to whoever may not even "
+                                   "look. Be root, or in group baton (`adduser` and a new login)",
                                    runtime_directory);
         if (r == -ETIMEDOUT)
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE,

@@ -2,6 +2,7 @@
 /* The private bus and the socket of hints: who may, what is answered, how many, and what a flood does. */
 #include <systemd/sd-bus.h>
 
+#include "supervisor/rights.h"
 #include "tests/unit/test_supervisor_support.h"
 
 TestSuite(supervisor_control, .init = place_make, .fini = place_remove);
@@ -113,17 +114,18 @@ Test(supervisor_control, each_refusal_has_a_name_and_a_sentence) {
         supervisor_stop(manager);
 }
 
-Test(supervisor_control, both_sockets_are_for_their_owner_alone) {
+/* R2 decides who may ask, and says so; hints are workers' alone. */
+Test(supervisor_control, everybody_reaches_the_one_socket_and_its_owner_the_other) {
         struct manager *manager;
         struct stat status;
         char path[600];
 
         config_simple("", 0, 1);
-        (void) umask(0);
+        (void) umask(0077);
         manager = supervisor_start();
         (void) snprintf(path, sizeof path, "%s/" CONTROL_SOCKET_NAME, place.runtime);
         cr_assert_eq(stat(path, &status), 0);
-        cr_assert_eq(status.st_mode & 07777, 0600);
+        cr_assert_eq(status.st_mode & 07777, 0666);
         (void) snprintf(path, sizeof path, "%s/" NOTIFY_SOCKET_NAME, place.runtime);
         cr_assert_eq(stat(path, &status), 0);
         cr_assert_eq(status.st_mode & 07777, 0600);
@@ -145,7 +147,7 @@ static int raw_connect(void) {
 #define FOREIGN_ID 65534
 
 /* From the runtime directory, so that the ways to it need not be open: 0 and closed by the other end,
- * 1 connected and kept, or 2 refused by the socket's mode. */
+ * or 1 connected and kept. */
 static int connect_as_foreigner(void) {
         struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET_NAME };
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -154,7 +156,7 @@ static int connect_as_foreigner(void) {
         if (chdir(place.runtime) < 0 || setgid(FOREIGN_ID) < 0 || setuid(FOREIGN_ID) < 0)
                 return 3;
         if (connect(fd, (struct sockaddr *) &address, sizeof address) < 0)
-                return errno == EACCES ? 2 : 4;
+                return 4;
         return recv(fd, &byte, 1, 0) <= 0 ? 0 : 1;
 }
 
@@ -171,10 +173,9 @@ static int foreigner(struct manager *manager) {
         return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
-Test(supervisor_control, another_user_is_refused_by_mode_and_by_the_kernels_word) {
+Test(supervisor_control, R1_another_user_is_refused_by_the_kernels_word) {
         struct manager *manager;
         struct answer answer;
-        char path[600];
         sd_bus *bus;
 
         if (geteuid() != 0)
@@ -183,11 +184,6 @@ Test(supervisor_control, another_user_is_refused_by_mode_and_by_the_kernels_word
         manager = supervisor_start();
         log_listen();
         cr_assert_eq(chmod(place.runtime, 0711), 0);
-        cr_assert_eq(foreigner(manager), 2, "the socket is 0600");
-        cr_assert_eq(log_said("may not control Baton"), 0);
-        /* Even where somebody has opened the way: SO_PEERCRED. */
-        (void) snprintf(path, sizeof path, "%s/" CONTROL_SOCKET_NAME, place.runtime);
-        cr_assert_eq(chmod(path, 0666), 0);
         cr_assert_eq(foreigner(manager), 0);
         cr_assert_eq(log_said("of user 65534 may not control Baton: refused"), 1);
         bus = client();
@@ -345,4 +341,29 @@ Test(supervisor_control, systemds_watchdog_is_fed) {
         until(manager, (notices_read(&notices), notices.watchdog >= 3)); /* the first comes with the start */
         supervisor_stop(manager);
         (void) close(notices.fd);
+}
+
+/* ---- R2: a right that is missing is named ------------------------------------------------------------------ */
+Test(supervisor_control, R2_each_right_includes_those_before_it) {
+        struct failure failure;
+
+        for (enum right has = RIGHT_LOOK; has <= RIGHT_MOVE; has++)
+                for (enum right wanted = RIGHT_LOOK; wanted <= RIGHT_MOVE; wanted++) {
+                        struct peer peer = { .uid = 1, .right = has };
+
+                        cr_expect_eq(rights_check(&peer, wanted, "Scale", &failure), has >= wanted ? 0 : -EACCES);
+                }
+}
+
+Test(supervisor_control, R2_a_refusal_says_what_is_missing_and_how_to_get_it) {
+        struct peer looker = { .uid = 1, .right = RIGHT_LOOK }, nobody = { .uid = 1, .right = RIGHT_NONE };
+        struct failure failure;
+
+        cr_assert_eq(rights_check(&looker, RIGHT_WORK, "Scale", &failure), -EACCES);
+        cr_assert_not_null(strstr(failure.text, "Scale needs group baton-operators"), "%s", failure.text);
+        cr_assert_not_null(strstr(failure.text, "adduser daemon baton-operators"), "%s", failure.text);
+        cr_assert_eq(rights_check(&looker, RIGHT_MOVE, "Adopt", &failure), -EACCES);
+        cr_assert_not_null(strstr(failure.text, "only root and the user that Baton runs as"), "%s", failure.text);
+        cr_assert_eq(rights_check(&nobody, RIGHT_LOOK, "Ping", &failure), -EACCES);
+        cr_assert_not_null(strstr(failure.text, "Ping needs group baton "), "%s", failure.text);
 }

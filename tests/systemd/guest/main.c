@@ -13,7 +13,7 @@ static struct guest guest;
 static void on_failure(const char *message) {
         (void) fflush(stdout);
         (void) dprintf(STDOUT_FILENO, "FAILED: %s\n", message);
-        (void) !system("systemctl --no-pager -l status baton; journalctl --no-pager -n 80 -o short-precise; baton status");
+        (void) !system("systemctl --no-pager -l status baton; journalctl --no-pager -u \"baton*\" -n 80 -o short-precise");
         exit(1);
 }
 
@@ -59,6 +59,8 @@ int main(int argc, char **argv) {
         world_of_unit(&guest.world);
         shop_open(&guest);
         configure(&guest.world);
+        if (only)
+                shell(&guest, "systemctl start baton");
         run(steps_supervise, only);
         run(steps_stop, only);
         run(steps_look, only);
