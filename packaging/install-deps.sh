@@ -16,7 +16,7 @@ lint='clang clang-format clang-tidy cppcheck universal-ctags shellcheck git'
 powercut='qemu-system-x86 e2fsprogs cpio binutils'
 
 # make systemd: a container with a bus of its own.
-systemd='systemd systemd-sysv systemd-container dbus'
+systemd='systemd systemd-sysv systemd-container dbus acl'
 # make fuzz: clang with its sanitizers, and names in their reports.
 fuzz='clang libclang-rt-14-dev llvm'
 valgrind='valgrind libc6-dbg'

@@ -14,6 +14,7 @@
 #include "supervisor/cli/command.h"
 #include "supervisor/cli/format.h"
 #include "supervisor/cli/instance.h"
+#include "supervisor/cli/unit.h"
 #include "supervisor/config.h"
 
 struct check {
@@ -175,6 +176,19 @@ static void check_everything(struct check *check, const struct directories *dire
                 print_session(check, &config->sessions[i]);
 }
 
+static int grants_print(const struct invocation *invocation, const struct config *config) {
+        _cleanup_free_ struct unit_place *places = NULL;
+        struct failure failure = {};
+        size_t count;
+        int r;
+
+        r = unit_places(config, UNIT_STATE, &places, &count, &failure);
+        if (r < 0)
+                return cli_fail_with(invocation, EXIT_CODE_FAILED, r, &failure);
+        (void) unit_print_grants(places, count);
+        return EXIT_CODE_OK;
+}
+
 static int run(const struct invocation *invocation) {
         _cleanup_config_ struct config *config = NULL;
         _cleanup_(check_done) struct check check = {};
@@ -188,6 +202,8 @@ static int run(const struct invocation *invocation) {
         r = config_load(cli_config_path(invocation), &config, &failure);
         if (r < 0)
                 return cli_fail_with(invocation, EXIT_CODE_FAILED, r, &failure);
+        if (invocation->values[CLI_UNIT])
+                return grants_print(invocation, config);
         check.config = config;
         check_everything(&check, &directories);
         if (config->session_count == 0)
@@ -208,7 +224,9 @@ const struct command command_check = {
         .text = "It reads the configuration exactly as `baton run` does, opens every source and every\n"
                 "destination read-only, and prints one line for each: whether it works, or what is in the\n"
                 "way. Each session's line says what is promised: exactly-once, or in words what is not. The\n"
-                "state directory and the journals in it are looked at, too. A complete configuration\n"
+                "state directory and the journals in it are looked at, too. With --unit it prints, instead,\n"
+                "the drop-in and the commands that let the service have the files (`sh` runs them as they\n"
+                "stand; as root, only what is missing is printed). A complete configuration\n"
                 "(files FILE.d/*.conf are read after FILE):\n"
                 "  [destination events]\n"
                 "  url = sqlite:/var/lib/baton/events.db\n"
@@ -217,6 +235,6 @@ const struct command command_check = {
                 "  [source orders]\n"
                 "  url = sqlite:/srv/shop/orders.db?table=outbox\n"
                 "  to  = events",
-        .options = CLI(CONFIG) | CLI(STATE),
+        .options = CLI(CONFIG) | CLI(STATE) | CLI(UNIT),
         .run = run,
 };

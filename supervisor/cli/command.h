@@ -42,6 +42,7 @@ enum cli_option_key {
         CLI_KEEP,
         CLI_POINTS,
         CLI_SEED,
+        CLI_UNIT,
         CLI_HELP,
         CLI_OPTION_COUNT
 };

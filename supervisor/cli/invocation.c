@@ -33,6 +33,7 @@ const struct cli_option cli_options[CLI_OPTION_COUNT] = {
         [CLI_KEEP] = { "keep", 0, NULL, "keep the directory, to look at what is in it" },
         [CLI_POINTS] = { "points", 0, "N", "so many system calls, evenly spread, in place of all" },
         [CLI_SEED] = { "seed", 0, "N", "repeat what was drawn at random" },
+        [CLI_UNIT] = { "unit", 0, NULL, "prints what baton.service must be granted for this configuration" },
         [CLI_HELP] = { "help", 'h', NULL, "print this help" },
 };
 

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "worker/source/sqlite_acl.h"
 #include "worker/source/sqlite_db.h"
 
 static bool beside_exists(const char *path, const char *suffix) {
@@ -58,7 +59,8 @@ static bool owner_could_open(const struct stat *database, const char *directory)
                 return true;
         if (stat(directory, &dir) == 0 && (dir.st_mode & S_ISGID))
                 group = dir.st_gid;
-        return (database->st_mode & 060) == 060 && group == database->st_gid;
+        return (database->st_mode & 060) == 060 &&
+               (group == database->st_gid || acl_default_lets(directory, database->st_uid));
 }
 
 static void directory_of(const char *path, char ret_directory[PATH_MAX]) {
@@ -130,7 +132,7 @@ int guest_admit(const char *path, struct failure *ret_failure) {
                 return failure_set(
                         ret_failure, -EACCES, FAILURE_UNAVAILABLE,
                         "%s: nobody has it open, and user %u would make its -wal so that its owner (user %u) "
-                        "could not write it; waiting for the application to open it (or run as its user)",
+                        "could not write it; waiting for the application to open it (or grant it: `baton check --unit`)",
                         path, (unsigned) geteuid(), (unsigned) view.owner);
         if (view.cannot_create)
                 return failure_set(

@@ -31,8 +31,8 @@ static void two_instances(struct guest *guest) {
                 world_fail(&guest->world, "the instance is not running");
         outbox_fill(&guest->world, "orders", 10);
         shop_check(guest);
-        shell(guest, "until [ \"$(sqlite3 /var/lib/baton-b/events.db 'SELECT max(seq) FROM events WHERE source = "
-                     "\"orders\"')\" = \"$(sqlite3 " SHOP "/orders.db 'SELECT max(seq) FROM outbox')\" ]; do sleep 0.1; "
+        shell(guest, "until [ \"$(sqlite3 /var/lib/baton-b/events.db \"SELECT max(position) FROM baton_events "
+                     "WHERE session = 'orders'\")\" = \"$(sqlite3 " SHOP "/orders.db 'SELECT max(seq) FROM outbox')\" ]; do sleep 0.1; "
                      "done");
         shell(guest, "systemctl reload baton@b && systemctl stop baton@b");
         if (!unit_is(guest, "baton", "active", "running"))
