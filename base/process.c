@@ -70,6 +70,22 @@ int process_state(pid_t pid, char *ret_state) {
         return 0;
 }
 
+int process_parent(pid_t pid, pid_t *ret_parent) {
+        char buffer[1024];
+        const char *p;
+        int parent, r;
+
+        assert(ret_parent);
+
+        r = stat_read(pid, buffer, sizeof buffer, &p);
+        if (r < 0)
+                return r;
+        if (sscanf(p, ") %*c %d", &parent) != 1) /* NOLINT(cert-err34-c): the kernel wrote it */
+                return -EBADMSG;
+        *ret_parent = parent;
+        return 0;
+}
+
 int process_start_ticks(pid_t pid, uint64_t *ret_start_ticks) {
         char buffer[1024];
         unsigned long long ticks;

@@ -23,6 +23,9 @@ bool process_has_ended(int pid_fd);
  * 0 and *ret_state; -ESRCH; other -errno. */
 int process_state(pid_t pid, char *ret_state);
 
+/* Who started it, or adopted it since (field 4 of /proc/PID/stat). 0 and *ret_parent; -ESRCH; other -errno. */
+int process_parent(pid_t pid, pid_t *ret_parent);
+
 /* True unless the kernel says that no thread of this process has the number. */
 bool process_has_thread(pid_t pid, pid_t thread_id);
 

@@ -89,6 +89,21 @@ static int call_reload(struct manager *manager, sd_bus_message *message, sd_bus_
         return sd_bus_reply_method_return(message, NULL);
 }
 
+static int call_upgrade(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
+        struct failure failure = {};
+        int r;
+
+        r = upgrade_begin(manager, &failure);
+        if (r < 0)
+                return refused(ret_error, r, r == -EBUSY ? CONTROL_ERROR_BUSY : CONTROL_ERROR_UPGRADE, &failure);
+        return sd_bus_reply_method_return(message, NULL);
+}
+
+static int call_upgrade_state(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
+        (void) ret_error;
+        return sd_bus_reply_method_return(message, "bus", manager->upgrading, manager->stale_count, BATON_VERSION);
+}
+
 /* R2: the right that each call needs. What is not in this table cannot be called. */
 static const struct call {
         const char *name;
@@ -98,6 +113,8 @@ static const struct call {
         { CONTROL_METHOD_PING, RIGHT_LOOK, call_ping },
         { CONTROL_METHOD_SCALE, RIGHT_WORK, call_scale },
         { CONTROL_METHOD_RELOAD, RIGHT_WORK, call_reload },
+        { CONTROL_METHOD_UPGRADE, RIGHT_WORK, call_upgrade },
+        { CONTROL_METHOD_UPGRADE_STATE, RIGHT_LOOK, call_upgrade_state },
         { CONTROL_METHOD_ADOPT, RIGHT_MOVE, call_adopt },
 };
 
@@ -128,6 +145,11 @@ static const sd_bus_vtable control_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_ADOPT, SD_BUS_ARGS("s", session), SD_BUS_RESULT("t", request),
                                 on_call, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_RELOAD, SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, on_call,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_UPGRADE, SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, on_call,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_UPGRADE_STATE, SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("b", under_way, "u", workers, "s", version), on_call,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };
@@ -286,6 +308,15 @@ int control_start(struct manager *manager, struct failure *ret_failure) {
                 return failure_set(ret_failure, r, FAILURE_STOP, "cannot watch the control socket: %s",
                                    strerror(-r));
         return 0;
+}
+
+/* Once each: a client that does not read is not waited for. */
+void control_flush(struct manager *manager) {
+        struct control *control = manager->control;
+
+        for (size_t i = 0; control && i < CONTROL_CONNECTION_COUNT_MAX; i++)
+                if (control->connections[i].bus)
+                        (void) sd_bus_process(control->connections[i].bus, NULL);
 }
 
 void control_stop(struct manager *manager) {

@@ -15,17 +15,22 @@
 /*   Ping()                          → (u pid, s version)
  *   Scale(s destination, u workers) → ()      until the next start or a reload that changes `workers`
  *   Adopt(s session)                → (t request); done when the status' adopt_done ≥ request (M4)
- *   Reload()                        → ()      atomic: an error changes nothing */
+ *   Reload()                        → ()      atomic: an error changes nothing
+ *   Upgrade()                       → ()      it becomes the installed binary, and replaces its workers one by one
+ *   UpgradeState()                  → (b under way, u workers to replace, s version) */
 #define CONTROL_METHOD_PING "Ping"
 #define CONTROL_METHOD_SCALE "Scale"
 #define CONTROL_METHOD_ADOPT "Adopt"
 #define CONTROL_METHOD_RELOAD "Reload"
+#define CONTROL_METHOD_UPGRADE "Upgrade"
+#define CONTROL_METHOD_UPGRADE_STATE "UpgradeState"
 
 /* Each carries a whole sentence as its message. */
 #define CONTROL_ERROR_UNKNOWN_DESTINATION "org.baton.Error.UnknownDestination"
 #define CONTROL_ERROR_UNKNOWN_SESSION "org.baton.Error.UnknownSession"
 #define CONTROL_ERROR_OUT_OF_RANGE "org.baton.Error.OutOfRange"
 #define CONTROL_ERROR_CONFIGURATION "org.baton.Error.Configuration"
+#define CONTROL_ERROR_UPGRADE "org.baton.Error.UpgradeRefused"
 #define CONTROL_ERROR_BUSY "org.baton.Error.Busy"
 #define CONTROL_ERROR_RIGHT "org.baton.Error.AccessDenied"
 
@@ -41,3 +46,5 @@ struct manager;
 int control_start(struct manager *manager, struct failure *ret_failure);
 /* Closes every connection and removes the socket. */
 void control_stop(struct manager *manager);
+/* Sends what is answered and not sent yet; bounded. */
+void control_flush(struct manager *manager);

@@ -73,6 +73,7 @@ void look(struct manager *manager) {
         manager->pending = manager->active = false;
         watch_ask_again(manager);
         watch_members(manager);
+        upgrade_look(manager);
         sessions_scan(manager);
         act(manager);
         processes_pending(manager);

@@ -23,21 +23,23 @@ static const char help_text[] =
         "  -v, --verbose       tell also when a session begins to move and falls idle\n"
         "  -h, --help          this text\n"
         "      --clear         ends the workers that a supervisor has left behind (ExecStopPost= of the unit)\n"
+        "      --probe         says whether this binary could go on where another runs (baton upgrade)\n"
         "      --version       the version\n";
 
 struct arguments {
         const char *config, *state, *runtime;
-        bool clears;
+        bool clears, probes;
 };
 
 /* -1: go on; else the exit code. */
 static int arguments_parse(int argc, char **argv, struct arguments *ret_arguments) {
-        enum { OPTION_STATE = 256, OPTION_RUNTIME, OPTION_CLEAR, OPTION_VERSION };
+        enum { OPTION_STATE = 256, OPTION_RUNTIME, OPTION_CLEAR, OPTION_PROBE, OPTION_VERSION };
         static const struct option options[] = {
                 { "config", required_argument, NULL, 'c' },
                 { "state", required_argument, NULL, OPTION_STATE },
                 { "runtime", required_argument, NULL, OPTION_RUNTIME },
                 { "clear", no_argument, NULL, OPTION_CLEAR },
+                { "probe", no_argument, NULL, OPTION_PROBE },
                 { "verbose", no_argument, NULL, 'v' },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, OPTION_VERSION },
@@ -58,6 +60,9 @@ static int arguments_parse(int argc, char **argv, struct arguments *ret_argument
                         break;
                 case OPTION_CLEAR:
                         ret_arguments->clears = true;
+                        break;
+                case OPTION_PROBE:
+                        ret_arguments->probes = true;
                         break;
                 case 'v':
                         log_level(LOG_DEBUG);
@@ -82,10 +87,15 @@ static int arguments_parse(int argc, char **argv, struct arguments *ret_argument
 
 static int serve(const struct directories *directories, const char *config, struct failure *ret_failure) {
         _cleanup_(manager_freep) struct manager *manager = NULL;
+        bool is_upgrade = getenv(UPGRADE_ENVIRONMENT) != NULL;
         int r;
 
-        starts_begin(directories);
+        if (!is_upgrade)
+                starts_begin(directories);
+        (void) unsetenv(UPGRADE_ENVIRONMENT); /* workers are not to have it */
         r = manager_new(directories, config, &manager, ret_failure);
+        if (r >= 0)
+                manager->upgrading = is_upgrade;
         if (r >= 0)
                 r = manager_start(manager, ret_failure);
         if (r >= 0)
@@ -106,7 +116,9 @@ int main(int argc, char **argv) {
         if (r >= 0)
                 return r;
         r = directories_resolve(arguments.state, arguments.runtime, &directories, &failure);
-        if (r >= 0 && !arguments.clears)
+        if (r >= 0 && arguments.probes)
+                r = upgrade_probe(&directories, arguments.config, &failure);
+        else if (r >= 0 && !arguments.clears)
                 r = serve(&directories, arguments.config, &failure);
         else if (r >= 0 && clear_is_wanted(getenv("SERVICE_RESULT")))
                 r = clear_run(&directories, &failure);

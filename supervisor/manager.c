@@ -114,7 +114,7 @@ int manager_start(struct manager *manager, struct failure *ret_failure) {
         if (manager->config->session_count == 0)
                 log_line(LOG_NOTICE, NULL, "%s names no source: there is nothing to move",
                          manager->config_path);
-        r = spawn_find_worker(manager, ret_failure);
+        r = spawn_find_programs(manager, ret_failure);
         if (r < 0)
                 return r;
         r = directories_prepare(&manager->directories, &runtime_is_tmpfs, ret_failure);

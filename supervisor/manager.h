@@ -43,6 +43,7 @@ struct process {
         uint64_t pong_seen, answered_usec;
         uint64_t disk_usec, disk_told_usec; /* ping.c: seen waiting for a disk last, told so; 0: never */
         uint64_t kill_usec;                 /* SIGKILL was sent; 0: no */
+        bool stale;                         /* upgrade.c: runs another binary than a new one would */
 };
 
 struct pool {
@@ -80,7 +81,7 @@ struct manager {
         struct directories directories;
         const char *config_path;
         struct config *config;
-        char worker_path[512];
+        char worker_path[512], own_path[512]; /* where they stood when we were started */
         uint8_t instance[LAYOUT_INSTANCE_BYTES];
         int lock_fd; /* STATE/supervisor.lock */
         sd_event *event;
@@ -121,6 +122,9 @@ struct manager {
         char status_told[256];
         uint64_t status_told_usec;
         struct control *control;
+        /* upgrade.c */
+        bool upgrading; /* stale workers are replaced */
+        uint32_t stale_count;
         /* watchdog.c */
         sd_event_source *watchdog_source;
         uint64_t watchdog_usec; /* between two looks at what is due; 0: systemd asks for none */
@@ -153,6 +157,16 @@ void starts_end(const struct directories *directories);
 uint32_t starts_count(const char *text, uint64_t now_usec);
 uint64_t starts_delay_usec(uint32_t quick_count);
 
+/* ---- upgrade.c ------------------------------------------------------------------------------------- */
+#define UPGRADE_ENVIRONMENT "BATON_UPGRADE" /* set over the exec: replace stale workers, this is no quick end */
+/* Asks the binary that stands where ours did, then becomes it at the next turn of the loop. -ECANCELED: it refuses. */
+int upgrade_begin(struct manager *manager, struct failure *ret_failure);
+/* Whether this binary could go on: `batond --probe`. */
+int upgrade_probe(const struct directories *directories, const char *config_path, struct failure *ret_failure);
+void upgrade_look(struct manager *manager); /* who is stale */
+bool upgrade_has_stale(const struct manager *manager, uint32_t pool_index);
+bool upgrade_is_settled(const struct manager *manager, uint32_t pool_index); /* nobody comes or goes */
+
 /* ---- watchdog.c ------------------------------------------------------------------------------------ */
 int watchdog_start(struct manager *manager, struct failure *ret_failure);
 bool watchdog_may_be_fed(const struct manager *manager, uint64_t now_usec);
@@ -173,7 +187,7 @@ int renew_wait(struct manager *manager, struct failure *ret_failure);
 void renew_segment(struct manager *manager, const char *reason);
 
 /* ---- spawn.c --------------------------------------------------------------------------------------- */
-int spawn_find_worker(struct manager *manager, struct failure *ret_failure);
+int spawn_find_programs(struct manager *manager, struct failure *ret_failure);
 int spawn_worker(struct manager *manager, uint32_t pool_index);
 
 /* ---- watch.c --------------------------------------------------------------------------------------- */

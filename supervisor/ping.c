@@ -196,8 +196,7 @@ void ping_tick(struct manager *manager, uint64_t now_usec) {
         bool late = manager->ping_usec != 0 && now_usec - manager->ping_usec > 2 * interval_usec(manager);
 
         manager->ping_usec = now_usec;
-        if (getpid() == 1)
-                watch_reap_orphans(manager);
+        watch_reap_orphans(manager);
         if (!manager->segment || manager->state == MANAGER_WAITING)
                 return;
         adopt_beat(manager);

@@ -300,7 +300,15 @@ static uint32_t pool_target(const struct manager *manager, uint32_t index) {
         return MAX_OF(watch_count(manager, index, false), pool->dead_owned_count > 0 ? 1U : 0U);
 }
 
-/* Who leaves: one that has not entered yet, else the one with the fewest sessions. */
+static bool leaves_before(const struct process *process, const struct process *other) {
+        if (process->stale != other->stale)
+                return process->stale;
+        if (process->session_count != other->session_count)
+                return process->session_count < other->session_count;
+        return worker_ref_index(process->ref) > worker_ref_index(other->ref);
+}
+
+/* Who leaves: one that has not entered yet, else one that is to be replaced, else the one with the fewest sessions. */
 static struct process *choose_leaver(struct manager *manager, uint32_t index) {
         struct process *chosen = NULL;
 
@@ -311,12 +319,23 @@ static struct process *choose_leaver(struct manager *manager, uint32_t index) {
                         continue;
                 if (process->ref == 0)
                         return process;
-                if (!chosen || process->session_count < chosen->session_count ||
-                    (process->session_count == chosen->session_count &&
-                     worker_ref_index(process->ref) > worker_ref_index(chosen->ref)))
+                if (!chosen || leaves_before(process, chosen))
                         chosen = process;
         }
         return chosen;
+}
+
+/* U5: one more than wanted, until that has joined and holds its share; then one of the stale leaves. Where the worker
+ * table has no entry for one more, one leaves first. */
+static uint32_t pool_target_of_upgrade(const struct manager *manager, uint32_t index, uint32_t target,
+                                       uint32_t have) {
+        if (target == 0 || !upgrade_has_stale(manager, index))
+                return target;
+        if (have > target)
+                return upgrade_is_settled(manager, index) ? target : have;
+        if (watch_count(manager, LAYOUT_NONE, true) < manager->segment->worker_count)
+                return target + 1;
+        return upgrade_is_settled(manager, index) ? target - 1 : target;
 }
 
 static void start_workers(struct manager *manager, uint32_t index, uint32_t missing) {
@@ -361,6 +380,7 @@ static void pool_reconcile(struct manager *manager, uint32_t index) {
         }
         target = pool_target(manager, index);
         have = watch_count(manager, index, false);
+        target = pool_target_of_upgrade(manager, index, target, have);
         if (have < target)
                 start_workers(manager, index, target - have);
         for (; have > target; have--) {

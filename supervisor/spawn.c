@@ -29,11 +29,16 @@ static bool worker_is_at(struct manager *manager, const char *directory) {
 }
 
 /* $BATON_WORKER, else beside batond (a build directory, or where both are installed), else LIBEXECDIR. */
-int spawn_find_worker(struct manager *manager, struct failure *ret_failure) {
+int spawn_find_programs(struct manager *manager, struct failure *ret_failure) {
         const char *named = getenv("BATON_WORKER");
         char directory[PATH_MAX];
         ssize_t bytes;
 
+        bytes = readlink("/proc/self/exe", directory, sizeof directory - 1);
+        if (bytes <= 0 || (size_t) bytes >= sizeof manager->own_path)
+                return failure_set(ret_failure, -ENOENT, FAILURE_STOP, "/proc does not tell where batond is");
+        directory[bytes] = '\0';
+        (void) memcpy(manager->own_path, directory, (size_t) bytes + 1);
         if (named && *named) {
                 if (strlen(named) >= sizeof manager->worker_path || access(named, X_OK) < 0)
                         return failure_set(ret_failure, -ENOENT, FAILURE_STOP,
@@ -41,13 +46,9 @@ int spawn_find_worker(struct manager *manager, struct failure *ret_failure) {
                 (void) snprintf(manager->worker_path, sizeof manager->worker_path, "%s", named);
                 return 0;
         }
-        bytes = readlink("/proc/self/exe", directory, sizeof directory - 1);
-        if (bytes > 0) {
-                directory[bytes] = '\0';
-                *strrchr(directory, '/') = '\0';
-                if (worker_is_at(manager, directory))
-                        return 0;
-        }
+        *strrchr(directory, '/') = '\0';
+        if (worker_is_at(manager, directory))
+                return 0;
 #ifdef LIBEXECDIR
         if (worker_is_at(manager, LIBEXECDIR))
                 return 0;

@@ -159,8 +159,9 @@ static void process_ended(struct process *process, bool orderly, const char *how
                 look(manager);
 }
 
-/* Whoever is init of its namespace inherits the processes that workers leave behind (each a keeper), and
- * they stay zombies until it asks. What is a worker of ours is the event loop's, and ends the round. */
+/* Whoever is init of its namespace inherits the processes that workers leave behind (each a keeper), and after an
+ * upgrade there may be children that nobody knows any more; they stay zombies until somebody asks. What is a worker of
+ * ours is the event loop's, and ends the round. */
 void watch_reap_orphans(struct manager *manager) {
         for (;;) {
                 siginfo_t info = { 0 };
@@ -318,6 +319,8 @@ static void refuse_entry(struct manager *manager, uint32_t index, uint64_t life,
 static struct process *adopt_entry(struct manager *manager, uint32_t index, uint64_t life, uint32_t pid,
                                    uint64_t start_ticks, uint32_t pool_index) {
         struct process *process;
+        bool is_child;
+        pid_t parent;
         int pid_fd = -1, r;
 
         r = process_open((pid_t) pid, start_ticks, &pid_fd);
@@ -332,7 +335,9 @@ static struct process *adopt_entry(struct manager *manager, uint32_t index, uint
                 fd_close(&pid_fd);
                 return NULL;
         }
-        process = watch_add(manager, (pid_t) pid, start_ticks, pid_fd, false, pool_index);
+        /* Of an upgraded supervisor they still are children: the exec changes no parent. */
+        is_child = process_parent((pid_t) pid, &parent) >= 0 && parent == getpid();
+        process = watch_add(manager, (pid_t) pid, start_ticks, pid_fd, is_child, pool_index);
         if (!process) {
                 fd_close(&pid_fd);
                 return NULL;

@@ -9,7 +9,7 @@
 
 extern const struct command command_run, command_check, command_status, command_scale, command_adopt,
         command_reload, command_outbox_create, command_journal_check, command_journal_show, command_verify,
-        command_demo, command_prove;
+        command_demo, command_prove, command_upgrade;
 
 const struct command *const commands[] = {
         &command_demo,
@@ -20,6 +20,7 @@ const struct command *const commands[] = {
         &command_scale,
         &command_adopt,
         &command_reload,
+        &command_upgrade,
         &command_verify,
         &command_journal_check,
         &command_journal_show,

@@ -64,6 +64,7 @@ int main(int argc, char **argv) {
         run(steps_supervise, only);
         run(steps_stop, only);
         run(steps_look, only);
+        run(steps_upgrade, only);
         run(steps_rights, only);
         printf("all held\n");
         return 0;

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* U5: an upgrade without a gap, and one that is refused. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/systemd/guest/guest.h"
+
+static void install_anew(struct guest *guest) {
+        shell(guest, "for f in batond baton-worker; do cp /usr/lib/baton/$f /usr/lib/baton/$f.new && "
+                     "mv /usr/lib/baton/$f.new /usr/lib/baton/$f; done");
+}
+
+static void upgraded(struct guest *guest) {
+        struct world *world = &guest->world;
+        pid_t pid = main_pid(guest), workers[2];
+
+        if (live_workers(world, "events", workers, 2) != 2)
+                world_fail(world, "there are not two workers");
+        install_anew(guest);
+        shop_write(guest, "orders", 2000);
+        shop_write(guest, "payments", 2000);
+        (void) sleep(1);
+        gaps_begin(guest);
+        shell(guest, "baton upgrade");
+        printf("  longest gap in commits over an upgrade: %.1f ms\n  %s", (double) gaps_end(guest) / 1e3, world->output);
+        if (main_pid(guest) != pid || !unit_is(guest, "baton", "active", "running"))
+                world_fail(world, "the supervisor is not the same process");
+        for (size_t i = 0; i < 2; i++)
+                if (process_is_alive(workers[i]))
+                        world_fail(world, "a worker of the version before lives");
+        if (live_workers(world, "events", NULL, 0) != 2)
+                world_fail(world, "there are not two workers");
+        shop_check(guest);
+        shell(guest, "ps -o stat= --ppid %d | grep -c Z || true", (int) pid);
+        if (strcmp(world->output, "0\n") != 0)
+                world_fail(world, "the upgraded supervisor has zombies: %s", world->output);
+}
+
+static void refused(struct guest *guest) {
+        struct world *world = &guest->world;
+        pid_t pid = main_pid(guest);
+
+        shell(guest, "echo '[sauce x]' >/etc/baton/baton.conf.d/bad.conf");
+        if (shell_code(guest, "baton upgrade") == 0 || !strstr(world->output, "sauce"))
+                world_fail(world, "an upgrade with a bad configuration is not refused for it: %s", world->output);
+        shell(guest, "rm /etc/baton/baton.conf.d/bad.conf");
+        shell(guest, "cp -p /usr/lib/baton/batond /usr/lib/baton/away && rm /usr/lib/baton/batond && printf '#!/bin/sh\\necho another layout >&2\\nexit 1\\n' "
+                     ">/usr/lib/baton/batond && chmod +x /usr/lib/baton/batond");
+        if (shell_code(guest, "baton upgrade") == 0 || !strstr(world->output, "another layout"))
+                world_fail(world, "a binary that refuses is not told of: %s", world->output);
+        shell(guest, "mv /usr/lib/baton/away /usr/lib/baton/batond");
+        if (main_pid(guest) != pid)
+                world_fail(world, "it was replaced all the same");
+        outbox_fill(world, "orders", 10);
+        shop_check(guest);
+}
+
+const struct step steps_upgrade[] = {
+        { "upgrade", upgraded },
+        { "an upgrade that is refused", refused },
+        { NULL, NULL },
+};
