@@ -9,7 +9,7 @@
 
 extern const struct command command_run, command_check, command_status, command_scale, command_adopt,
         command_reload, command_outbox_create, command_journal_check, command_journal_show, command_verify,
-        command_demo, command_prove, command_upgrade;
+        command_demo, command_prove, command_upgrade, command_doctor;
 
 const struct command *const commands[] = {
         &command_demo,
@@ -21,6 +21,7 @@ const struct command *const commands[] = {
         &command_adopt,
         &command_reload,
         &command_upgrade,
+        &command_doctor,
         &command_verify,
         &command_journal_check,
         &command_journal_show,

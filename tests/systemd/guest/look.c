@@ -39,8 +39,26 @@ static void two_instances(struct guest *guest) {
                 world_fail(&guest->world, "the end of one is the end of the other");
 }
 
+/* What the machine lacks (a clock that is set, priorities in a container) is its own; the unit's part must be well. */
+static void doctored(struct guest *guest) {
+        static const char *const well[] = { "configuration", "state directory", "runtime directory", "supervisor.lock",
+                                            "workers.lock",  "source orders",   "destination events", "supervisor",
+                                            "watchdog",      "sandbox",         "cores" };
+        char line[64];
+
+        (void) shell_code(guest, "baton doctor");
+        for (size_t i = 0; i < ELEMENTSOF(well); i++) {
+                (void) snprintf(line, sizeof(line), "ok   %s ", well[i]);
+                if (!strstr(guest->world.output, line))
+                        world_fail(&guest->world, "doctor does not say that %s is well:\n%s", well[i],
+                                   guest->world.output);
+        }
+        printf("%s", guest->world.output);
+}
+
 const struct step steps_look[] = {
         { "exposure", exposed },
+        { "doctor", doctored },
         { "two instances", two_instances },
         { NULL, NULL },
 };

@@ -41,6 +41,8 @@ static void outbox_of_another_user(struct guest *guest) {
                      "runuser -u seller -- sh -c 'umask 077; baton outbox create /opt/market/sales.db'");
         shell(guest, "printf '[source sales]\\nurl = sqlite:/opt/market/sales.db?table=outbox\\nto = events\\n' "
                      ">/etc/baton/baton.conf.d/sales.conf");
+        if (shell_code(guest, "baton doctor") == 0 || !strstr(world->output, "bad  source sales"))
+                world_fail(world, "doctor does not see that the service may not open it: %s", world->output);
         shell(guest, "baton check --unit >/baton-test/grants && sh -eux /baton-test/grants");
         shell(guest, "systemctl restart baton");
         shell(guest, "runuser -u seller -- sqlite3 /opt/market/sales.db "

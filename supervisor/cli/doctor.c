@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `baton doctor`: everything that the service needs of this machine, each with what was found and what to do. Must not
+ * touch: anything; it reads. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "supervisor/cli/command.h"
+#include "supervisor/cli/doctor.h"
+#include "supervisor/config.h"
+
+/* ---- lines ---------------------------------------------------------------------------------------------- */
+static void line_print(const char *verdict, const char *what, const char *advice, const char *format,
+                       va_list arguments) {
+        printf("%-4s %-22s ", verdict, what);
+        (void) vprintf(format, arguments);
+        putchar('\n');
+        if (advice)
+                printf("     %-22s %s\n", "", advice);
+}
+
+void doctor_ok(struct doctor *doctor, const char *what, const char *format, ...) {
+        va_list arguments;
+
+        (void) doctor;
+        va_start(arguments, format);
+        line_print("ok", what, NULL, format, arguments);
+        va_end(arguments);
+}
+
+void doctor_bad(struct doctor *doctor, const char *what, const char *advice, const char *format, ...) {
+        va_list arguments;
+
+        doctor->bad_count++;
+        va_start(arguments, format);
+        line_print("bad", what, advice, format, arguments);
+        va_end(arguments);
+}
+
+void doctor_unknown(struct doctor *doctor, const char *what, const char *advice, const char *format, ...) {
+        va_list arguments;
+
+        doctor->unknown_count++;
+        va_start(arguments, format);
+        line_print("?", what, advice, format, arguments);
+        va_end(arguments);
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------ */
+static void look_configuration(struct doctor *doctor, const char *path, struct config **ret_config) {
+        struct failure failure = {};
+
+        if (config_load(path, ret_config, &failure) < 0) {
+                doctor_bad(doctor, "configuration", "`baton check` says what else would not work", "%s",
+                           failure.text);
+                return;
+        }
+        doctor->config = *ret_config;
+        doctor_ok(doctor, "configuration", "%s: %u sources, %u destinations, %u sessions", path,
+                  doctor->config->source_count, doctor->config->destination_count,
+                  doctor->config->session_count);
+}
+
+static void look_segment(struct doctor *doctor) {
+        _cleanup_segment_ struct segment *segment = NULL;
+        struct failure failure = {};
+        int r;
+
+        r = segment_open(doctor->directories.runtime, false, &segment, &failure);
+        if (r >= 0) {
+                view_read(segment, &doctor->view);
+                doctor->has_view = true;
+        } else if (r != -ENOENT)
+                doctor_unknown(doctor, "segment", "run doctor as root, or as the user that Baton runs as", "%s",
+                               failure.text);
+}
+
+static int run(const struct invocation *invocation) {
+        static void (*const looks[])(struct doctor *doctor) = {
+                doctor_look_kernel,     doctor_look_clock,      doctor_look_directories,
+                doctor_look_locks,      doctor_look_places,     doctor_look_supervisor,
+                doctor_look_priorities, doctor_look_sandbox,    doctor_look_cores,
+        };
+        _cleanup_config_ struct config *config = NULL;
+        struct doctor doctor = {};
+        int code;
+
+        code = cli_directories(invocation, &doctor.directories);
+        if (code != EXIT_CODE_OK)
+                return code;
+        look_configuration(&doctor, cli_config_path(invocation), &config);
+        look_segment(&doctor);
+        for (size_t i = 0; i < ELEMENTSOF(looks); i++)
+                looks[i](&doctor);
+        view_done(&doctor.view);
+        if (doctor.bad_count + doctor.unknown_count == 0) {
+                puts("all is well");
+                return EXIT_CODE_OK;
+        }
+        printf("%u bad, %u unknown: each says what to do\n", doctor.bad_count, doctor.unknown_count);
+        return doctor.bad_count > 0 ? EXIT_CODE_ATTENTION : EXIT_CODE_FAILED;
+}
+
+extern const struct command command_doctor;
+const struct command command_doctor = {
+        .name = "doctor",
+        .arguments = "",
+        .summary = "Looks at everything the service needs of this machine, and says what to do",
+        .text = "One line each: ok, bad, or ? for what cannot be found out (run it as root for the most).\n"
+                "It looks at the kernel, the clock, directories, lock files, the service's rights on every\n"
+                "source and destination, the watchdog, scheduling priorities, the confinement of workers,\n"
+                "and core dumps. It exits with 0 only if all is well, with 4 if something is bad.",
+        .options = CLI(CONFIG) | CLI(STATE) | CLI(RUNTIME),
+        .run = run,
+};

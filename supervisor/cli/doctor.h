@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What `baton doctor` knows when it looks, and how its looks report. */
+#pragma once
+
+#include "base/directories.h"
+#include "supervisor/cli/unit.h"
+#include "supervisor/cli/view.h"
+
+struct doctor {
+        struct directories directories;
+        const struct config *config; /* NULL: it cannot be read; that was said */
+        struct view view;            /* empty where there is no segment */
+        bool has_view;
+        unsigned bad_count, unknown_count;
+};
+
+/* One line each: "ok", "bad" or "?", what was looked at, what was found; and for the last two, what to do. A
+ * question mark is for what cannot be found out as this user, or while nothing runs. */
+void doctor_ok(struct doctor *doctor, const char *what, const char *format, ...) _printf_(3, 4);
+void doctor_bad(struct doctor *doctor, const char *what, const char *advice, const char *format, ...)
+        _printf_(4, 5);
+void doctor_unknown(struct doctor *doctor, const char *what, const char *advice, const char *format, ...)
+        _printf_(4, 5);
+
+/* doctor_host.c: what the machine gives; doctor_service.c: what the service's processes have of it. */
+void doctor_look_kernel(struct doctor *doctor);
+void doctor_look_clock(struct doctor *doctor);
+void doctor_look_directories(struct doctor *doctor);
+void doctor_look_locks(struct doctor *doctor);
+void doctor_look_places(struct doctor *doctor);
+void doctor_look_supervisor(struct doctor *doctor);
+void doctor_look_priorities(struct doctor *doctor);
+void doctor_look_sandbox(struct doctor *doctor);
+void doctor_look_cores(struct doctor *doctor);
