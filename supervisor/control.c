@@ -95,13 +95,15 @@ static int call_upgrade(struct manager *manager, sd_bus_message *message, sd_bus
 
         r = upgrade_begin(manager, &failure);
         if (r < 0)
-                return refused(ret_error, r, r == -EBUSY ? CONTROL_ERROR_BUSY : CONTROL_ERROR_UPGRADE, &failure);
+                return refused(ret_error, r, r == -EBUSY ? CONTROL_ERROR_BUSY : CONTROL_ERROR_UPGRADE,
+                               &failure);
         return sd_bus_reply_method_return(message, NULL);
 }
 
 static int call_upgrade_state(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
         (void) ret_error;
-        return sd_bus_reply_method_return(message, "bus", manager->upgrading, manager->stale_count, BATON_VERSION);
+        return sd_bus_reply_method_return(message, "bus", manager->upgrading, manager->stale_count,
+                                          BATON_VERSION);
 }
 
 /* R2: the right that each call needs. What is not in this table cannot be called. */
@@ -299,8 +301,8 @@ int control_start(struct manager *manager, struct failure *ret_failure) {
         for (size_t i = 0; i < CONTROL_CONNECTION_COUNT_MAX; i++)
                 control->connections[i].control = control;
         manager->control = control;
-        r = socket_make(manager->directories.runtime, CONTROL_SOCKET_NAME, SOCK_STREAM, 0666,
-                        &control->fd, ret_failure);
+        r = socket_make(manager->directories.runtime, CONTROL_SOCKET_NAME, SOCK_STREAM, 0666, &control->fd,
+                        ret_failure);
         if (r < 0)
                 return r;
         r = sd_event_add_io(manager->event, &control->source, control->fd, EPOLLIN, on_connect, control);

@@ -70,8 +70,7 @@ int supervisor_lock_take(const char *state_directory, int *ret_fd, struct failur
         r = ftruncate(fd, 0) < 0 ? -errno : fd_pwrite_all(fd, text, strlen(text), 0);
         if (r < 0)
                 return failure_set(ret_failure, r, failure_kind_of_errno(r),
-                                   "cannot write %s/" LOCK_NAME ": %s", state_directory,
-                                   strerror(-r));
+                                   "cannot write %s/" LOCK_NAME ": %s", state_directory, strerror(-r));
         *ret_fd = TAKE_FD(fd);
         return 0;
 }

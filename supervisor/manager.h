@@ -158,11 +158,13 @@ uint32_t starts_count(const char *text, uint64_t now_usec);
 uint64_t starts_delay_usec(uint32_t quick_count);
 
 /* ---- upgrade.c ------------------------------------------------------------------------------------- */
-#define UPGRADE_ENVIRONMENT "BATON_UPGRADE" /* set over the exec: replace stale workers, this is no quick end */
+#define UPGRADE_ENVIRONMENT \
+        "BATON_UPGRADE" /* set over the exec: replace stale workers, this is no quick end */
 /* Asks the binary that stands where ours did, then becomes it at the next turn of the loop. -ECANCELED: it refuses. */
 int upgrade_begin(struct manager *manager, struct failure *ret_failure);
 /* Whether this binary could go on: `batond --probe`. */
-int upgrade_probe(const struct directories *directories, const char *config_path, struct failure *ret_failure);
+int upgrade_probe(const struct directories *directories, const char *config_path,
+                  struct failure *ret_failure);
 void upgrade_look(struct manager *manager); /* who is stale */
 bool upgrade_has_stale(const struct manager *manager, uint32_t pool_index);
 bool upgrade_is_settled(const struct manager *manager, uint32_t pool_index); /* nobody comes or goes */

@@ -90,10 +90,11 @@ int rights_check(const struct peer *peer, enum right wanted, const char *what, s
         user = getpwuid(peer->uid);
         name = user ? user->pw_name : "your user";
         if (wanted == RIGHT_MOVE)
-                return failure_set(ret_failure, -EACCES, FAILURE_STOP,
-                                   "%s changes what is moved: only root and the user that Baton runs as may ask for it "
-                                   "(you are %s); try `sudo`",
-                                   what, name);
+                return failure_set(
+                        ret_failure, -EACCES, FAILURE_STOP,
+                        "%s changes what is moved: only root and the user that Baton runs as may ask for it "
+                        "(you are %s); try `sudo`",
+                        what, name);
         return failure_set(ret_failure, -EACCES, FAILURE_STOP,
                            "%s needs group %s (you are %s): `adduser %s %s`, then log in anew", what,
                            wanted == RIGHT_WORK ? RIGHTS_GROUP_WORK : RIGHTS_GROUP_LOOK, name, name,

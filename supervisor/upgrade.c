@@ -74,7 +74,8 @@ bool upgrade_has_stale(const struct manager *manager, uint32_t pool_index) {
         for (size_t i = 0; manager->upgrading && i < PROCESS_COUNT_MAX; i++) {
                 const struct process *process = &manager->processes[i];
 
-                if (process->pid > 0 && process->pool_index == pool_index && process->stale && !process->leaving)
+                if (process->pid > 0 && process->pool_index == pool_index && process->stale &&
+                    !process->leaving)
                         return true;
         }
         return false;
@@ -148,11 +149,13 @@ static int probe(const struct manager *manager, struct failure *ret_failure) {
                 ;
         if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
                 return 0;
-        return failure_set(ret_failure, -ECANCELED, FAILURE_STOP, "%s would not go on from here, so nothing has changed: %s",
-                           manager->own_path, words[0] ? words : "it does not say why");
+        return failure_set(ret_failure, -ECANCELED, FAILURE_STOP,
+                           "%s would not go on from here, so nothing has changed: %s", manager->own_path,
+                           words[0] ? words : "it does not say why");
 }
 
-int upgrade_probe(const struct directories *directories, const char *config_path, struct failure *ret_failure) {
+int upgrade_probe(const struct directories *directories, const char *config_path,
+                  struct failure *ret_failure) {
         _cleanup_config_ struct config *config = NULL;
         _cleanup_segment_ struct segment *segment = NULL;
         _cleanup_(plan_done) struct plan plan = {};
@@ -169,14 +172,10 @@ int upgrade_probe(const struct directories *directories, const char *config_path
 /* ---- becoming it ----------------------------------------------------------------------------------------- */
 static int on_exec(sd_event_source *source, void *context) {
         struct manager *manager = context;
-        const char *argv[] = { manager->own_path,
-                               "--config",
-                               manager->config_path,
-                               "--state",
-                               manager->directories.state,
-                               "--runtime",
-                               manager->directories.runtime,
-                               NULL };
+        const char *argv[] = {
+                manager->own_path,          "--config",  manager->config_path,         "--state",
+                manager->directories.state, "--runtime", manager->directories.runtime, NULL
+        };
 
         (void) source;
         log_line(LOG_NOTICE, NULL, "becomes %s; its workers go on", manager->own_path);

@@ -73,11 +73,12 @@ static int connect_failed(const char *runtime_directory, int r, struct failure *
                                    ": be root, or in group baton",
                                    runtime_directory);
         if (r == -EPIPE || r == -ECONNRESET)
-                return failure_set(ret_failure, r, FAILURE_UNAVAILABLE,
-                                   "the supervisor at %s/" CONTROL_SOCKET_NAME
-                                   " closed the connection: it does so when it ends, and to whoever may not even "
-                                   "look. Be root, or in group baton (`adduser` and a new login)",
-                                   runtime_directory);
+                return failure_set(
+                        ret_failure, r, FAILURE_UNAVAILABLE,
+                        "the supervisor at %s/" CONTROL_SOCKET_NAME
+                        " closed the connection: it does so when it ends, and to whoever may not even "
+                        "look. Be root, or in group baton (`adduser` and a new login)",
+                        runtime_directory);
         if (r == -ETIMEDOUT)
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE,
                                    "the supervisor at %s/" CONTROL_SOCKET_NAME

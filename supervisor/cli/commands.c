@@ -12,21 +12,9 @@ extern const struct command command_run, command_check, command_status, command_
         command_demo, command_prove, command_upgrade, command_doctor;
 
 const struct command *const commands[] = {
-        &command_demo,
-        &command_outbox_create,
-        &command_check,
-        &command_run,
-        &command_status,
-        &command_scale,
-        &command_adopt,
-        &command_reload,
-        &command_upgrade,
-        &command_doctor,
-        &command_verify,
-        &command_journal_check,
-        &command_journal_show,
-        &command_prove,
-        NULL,
+        &command_demo,   &command_outbox_create, &command_check,        &command_run,     &command_status,
+        &command_scale,  &command_adopt,         &command_reload,       &command_upgrade, &command_doctor,
+        &command_verify, &command_journal_check, &command_journal_show, &command_prove,   NULL,
 };
 
 #define COMMAND_COUNT (ELEMENTSOF(commands) - 1)

@@ -72,15 +72,15 @@ static void look_segment(struct doctor *doctor) {
                 view_read(segment, &doctor->view);
                 doctor->has_view = true;
         } else if (r != -ENOENT)
-                doctor_unknown(doctor, "segment", "run doctor as root, or as the user that Baton runs as", "%s",
-                               failure.text);
+                doctor_unknown(doctor, "segment", "run doctor as root, or as the user that Baton runs as",
+                               "%s", failure.text);
 }
 
 static int run(const struct invocation *invocation) {
-        static void (*const looks[])(struct doctor *doctor) = {
-                doctor_look_kernel,     doctor_look_clock,      doctor_look_directories,
-                doctor_look_locks,      doctor_look_places,     doctor_look_supervisor,
-                doctor_look_priorities, doctor_look_sandbox,    doctor_look_cores,
+        static void (*const looks[])(struct doctor * doctor) = {
+                doctor_look_kernel,     doctor_look_clock,   doctor_look_directories,
+                doctor_look_locks,      doctor_look_places,  doctor_look_supervisor,
+                doctor_look_priorities, doctor_look_sandbox, doctor_look_cores,
         };
         _cleanup_config_ struct config *config = NULL;
         struct doctor doctor = {};

@@ -29,9 +29,11 @@ void doctor_look_kernel(struct doctor *doctor) {
 
         (void) uname(&name);
         if (!has_call(SYS_pidfd_open, -1, 0, 0))
-                doctor_bad(doctor, "kernel", "Linux 5.3 or later is needed", "%s has no pidfd_open()", name.release);
+                doctor_bad(doctor, "kernel", "Linux 5.3 or later is needed", "%s has no pidfd_open()",
+                           name.release);
         else if (!has_call(SYS_futex_waitv, 0, 0, 0))
-                doctor_bad(doctor, "kernel", "Linux 5.16 or later lets workers wait for each other without looking",
+                doctor_bad(doctor, "kernel",
+                           "Linux 5.16 or later lets workers wait for each other without looking",
                            "%s has no futex_waitv(): a takeover may take 50 ms", name.release);
         else
                 doctor_ok(doctor, "kernel", "%s: pidfd, futex_waitv", name.release);
@@ -48,9 +50,10 @@ void doctor_look_clock(struct doctor *doctor) {
         if (adjtimex(&state) < 0)
                 doctor_unknown(doctor, "clock", "run doctor outside of the sandbox", "adjtimex(): %m");
         else if (state.status & STA_UNSYNC)
-                doctor_bad(doctor, "clock", "`timedatectl set-ntp true`, or another time service",
-                           "the wall clock is not synchronized: times in records may be wrong (no decision of "
-                           "Baton's depends on it)");
+                doctor_bad(
+                        doctor, "clock", "`timedatectl set-ntp true`, or another time service",
+                        "the wall clock is not synchronized: times in records may be wrong (no decision of "
+                        "Baton's depends on it)");
         else
                 doctor_ok(doctor, "clock", "synchronized");
 }
@@ -61,7 +64,8 @@ static void look_owner(struct doctor *doctor, const char *what, const char *path
 
         if (service && service->pw_uid != status->st_uid && status->st_uid != geteuid())
                 doctor_bad(doctor, what, "`chown -R " UNIT_USER ":" UNIT_USER "` it, with Baton stopped",
-                           "%s belongs to %s, not to the service's user", path, owner ? owner->pw_name : "nobody");
+                           "%s belongs to %s, not to the service's user", path,
+                           owner ? owner->pw_name : "nobody");
         else
                 doctor_ok(doctor, what, "%s, of %s, mode %03o", path, owner ? owner->pw_name : "nobody",
                           status->st_mode & 0777);
@@ -73,18 +77,22 @@ void doctor_look_directories(struct doctor *doctor) {
         struct stat status;
 
         if (stat(state, &status) < 0)
-                doctor_bad(doctor, "state directory", "the unit makes it (StateDirectory=); else `install -d -o "
-                                                     UNIT_USER "` it", "%s: %s", state, strerror(errno));
+                doctor_bad(doctor, "state directory",
+                           "the unit makes it (StateDirectory=); else `install -d -o " UNIT_USER "` it",
+                           "%s: %s", state, strerror(errno));
         else
                 look_owner(doctor, "state directory", state, &status);
         if (stat(runtime, &status) < 0 || statfs(runtime, &place) < 0) {
-                doctor_unknown(doctor, "runtime directory", "start the service: it makes it (RuntimeDirectory=)",
-                               "%s: %s", runtime, strerror(errno));
+                doctor_unknown(doctor, "runtime directory",
+                               "start the service: it makes it (RuntimeDirectory=)", "%s: %s", runtime,
+                               strerror(errno));
                 return;
         }
         if (place.f_type != TMPFS_MAGIC && place.f_type != RAMFS_MAGIC)
-                doctor_bad(doctor, "runtime directory", "put it below /run", "%s is not in memory (tmpfs): the segment "
-                                                                             "costs disk writes", runtime);
+                doctor_bad(doctor, "runtime directory", "put it below /run",
+                           "%s is not in memory (tmpfs): the segment "
+                           "costs disk writes",
+                           runtime);
         else
                 look_owner(doctor, "runtime directory", runtime, &status);
 }
@@ -123,17 +131,20 @@ static void look_place(struct doctor *doctor, const struct unit_place *place) {
         int directory_may, file_may = 1;
 
         (void) snprintf(what, sizeof(what), "%s %.40s", place->side, place->name);
-        (void) snprintf(path, sizeof(path), "%s%s%s", place->directory, place->file[0] ? "/" : "", place->file);
+        (void) snprintf(path, sizeof(path), "%s%s%s", place->directory, place->file[0] ? "/" : "",
+                        place->file);
         directory_may = unit_user_may(UNIT_USER, place->directory, R_OK | W_OK | X_OK);
         if (place->file[0] && access(path, F_OK) >= 0)
                 file_may = unit_user_may(UNIT_USER, path, R_OK | W_OK);
         if (directory_may == -ENOENT)
-                doctor_unknown(doctor, what, "the package makes user " UNIT_USER, "there is no user " UNIT_USER);
+                doctor_unknown(doctor, what, "the package makes user " UNIT_USER,
+                               "there is no user " UNIT_USER);
         else if (directory_may < 0 || file_may < 0)
-                doctor_unknown(doctor, what, "run doctor as root", "%s: what user " UNIT_USER " may cannot be found out",
-                               path);
+                doctor_unknown(doctor, what, "run doctor as root",
+                               "%s: what user " UNIT_USER " may cannot be found out", path);
         else if (directory_may == 0)
-                doctor_bad(doctor, what, advice, "user " UNIT_USER " may not read and write %s", place->directory);
+                doctor_bad(doctor, what, advice, "user " UNIT_USER " may not read and write %s",
+                           place->directory);
         else if (file_may == 0)
                 doctor_bad(doctor, what, advice, "user " UNIT_USER " may not read and write %s", path);
         else

@@ -50,15 +50,17 @@ void doctor_look_supervisor(struct doctor *doctor) {
                 return;
         }
         if (doctor->view.supervisor == SUPERVISOR_SILENT)
-                doctor_bad(doctor, "supervisor", "systemd's watchdog replaces it; else `systemctl kill -s KILL baton`: "
-                                                 "workers go on",
+                doctor_bad(doctor, "supervisor",
+                           "systemd's watchdog replaces it; else `systemctl kill -s KILL baton`: "
+                           "workers go on",
                            "pid %d does not answer", pid);
         else
                 doctor_ok(doctor, "supervisor", "pid %d", pid);
         r = environment_of(pid, "WATCHDOG_USEC", &watchdog);
         if (r == -ENOENT)
-                doctor_bad(doctor, "watchdog", "WatchdogSec= in the unit, as shipped", "systemd does not watch the "
-                                                                                       "supervisor");
+                doctor_bad(doctor, "watchdog", "WatchdogSec= in the unit, as shipped",
+                           "systemd does not watch the "
+                           "supervisor");
         else if (r < 0)
                 doctor_unknown(doctor, "watchdog", "run doctor as root", "%s", strerror(-r));
         else
@@ -82,13 +84,15 @@ void doctor_look_priorities(struct doctor *doctor) {
         if (!worker)
                 return;
         if (!worker->takeover_is_fifo)
-                doctor_bad(doctor, "priorities",
-                           "LimitRTPRIO=10 in the unit, as shipped; inside a container its manager must be allowed it",
-                           "takeover threads have ordinary priority: on a busy machine a takeover may take "
-                           "milliseconds");
+                doctor_bad(
+                        doctor, "priorities",
+                        "LimitRTPRIO=10 in the unit, as shipped; inside a container its manager must be allowed it",
+                        "takeover threads have ordinary priority: on a busy machine a takeover may take "
+                        "milliseconds");
         else if (worker->nice > WORKER_NICE)
                 doctor_bad(doctor, "priorities", "LimitNICE=-10 in the unit, as shipped",
-                           "workers have nice %d: on a busy machine a takeover may take milliseconds", worker->nice);
+                           "workers have nice %d: on a busy machine a takeover may take milliseconds",
+                           worker->nice);
         else
                 doctor_ok(doctor, "priorities", "takeover threads SCHED_FIFO, workers nice %d", worker->nice);
 }
@@ -118,11 +122,14 @@ void doctor_look_sandbox(struct doctor *doctor) {
         filter = status_number(worker->pid, "Seccomp");
         supervisor_filter = status_number(doctor->view.supervisor_pid, "Seccomp");
         if (filter < 0)
-                doctor_unknown(doctor, "sandbox", "run doctor as root", "/proc/%d/status cannot be read", worker->pid);
+                doctor_unknown(doctor, "sandbox", "run doctor as root", "/proc/%d/status cannot be read",
+                               worker->pid);
         else if (filter != 2)
-                doctor_bad(doctor, "sandbox", "a kernel with CONFIG_SECCOMP_FILTER", "workers have no system-call filter");
+                doctor_bad(doctor, "sandbox", "a kernel with CONFIG_SECCOMP_FILTER",
+                           "workers have no system-call filter");
         else if (supervisor_filter != 2)
-                doctor_bad(doctor, "sandbox", "run Baton by its unit, as shipped (systemd-analyze security baton)",
+                doctor_bad(doctor, "sandbox",
+                           "run Baton by its unit, as shipped (systemd-analyze security baton)",
                            "workers filter their own system calls, and nothing else confines the service");
         else
                 doctor_ok(doctor, "sandbox", "workers and supervisor have a system-call filter");
@@ -137,8 +144,9 @@ static bool any_wants_cores(const struct doctor *doctor) {
 
 void doctor_look_cores(struct doctor *doctor) {
         if (any_wants_cores(doctor))
-                doctor_bad(doctor, "cores", "`cores = no` once the bug is found",
-                           "a destination has `cores = yes`: a core dump delays the proof of death (70 ms for 64 MiB)");
+                doctor_bad(
+                        doctor, "cores", "`cores = no` once the bug is found",
+                        "a destination has `cores = yes`: a core dump delays the proof of death (70 ms for 64 MiB)");
         else
                 doctor_ok(doctor, "cores", "workers write none");
 }

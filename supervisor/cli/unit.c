@@ -48,7 +48,8 @@ static int place_of(const char *text, struct unit_place *place, struct failure *
         if (r < 0)
                 return r;
         if (text_copy(path, sizeof(path), url.path) < 0 || text_copy(copy, sizeof(copy), url.path) < 0)
-                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP, "%s: the path is too long", text);
+                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP, "%s: the path is too long",
+                                   text);
         if (strcmp(url.scheme, "file") == 0) {
                 directory_resolve(path, place->directory);
                 return 0;
@@ -68,13 +69,14 @@ static bool is_known(const struct unit_place *places, size_t count, const struct
 
 int unit_places(const struct config *config, const char *state_directory, struct unit_place **ret_places,
                 size_t *ret_count, struct failure *ret_failure) {
-        uint32_t total = config->source_count + config->destination_count;
         _cleanup_free_ struct unit_place *places = NULL;
         size_t count = 0;
+        uint32_t total;
         int r;
 
         assert(config && state_directory && ret_places && ret_count);
 
+        total = config->source_count + config->destination_count;
         places = calloc(total + 1, sizeof(*places));
         if (!places)
                 return failure_set(ret_failure, -ENOMEM, FAILURE_STOP, "out of memory");
@@ -106,7 +108,8 @@ int unit_places(const struct config *config, const char *state_directory, struct
 /* In a child of its own. */
 static int become_and_ask(const struct passwd *user, const char *path, int mode) {
         if (geteuid() == 0 && user->pw_uid != 0 &&
-            (initgroups(user->pw_name, user->pw_gid) < 0 || setgid(user->pw_gid) < 0 || setuid(user->pw_uid) < 0))
+            (initgroups(user->pw_name, user->pw_gid) < 0 || setgid(user->pw_gid) < 0 ||
+             setuid(user->pw_uid) < 0))
                 return 2;
         return access(path, mode) < 0;
 }

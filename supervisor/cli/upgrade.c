@@ -19,7 +19,8 @@ struct upgrade_state {
 };
 
 /* The supervisor may just be between the two. */
-static int state_ask(const char *runtime_directory, struct upgrade_state *ret_state, struct failure *ret_failure) {
+static int state_ask(const char *runtime_directory, struct upgrade_state *ret_state,
+                     struct failure *ret_failure) {
         _cleanup_bus_ sd_bus *bus = NULL;
         sd_bus_message *reply = NULL;
         const char *version;
@@ -29,7 +30,8 @@ static int state_ask(const char *runtime_directory, struct upgrade_state *ret_st
         if (r >= 0)
                 r = bus_call(bus, CONTROL_METHOD_UPGRADE_STATE, ret_failure, &reply, "");
         if (r >= 0)
-                r = sd_bus_message_read(reply, "bus", &ret_state->under_way, &ret_state->stale_count, &version);
+                r = sd_bus_message_read(reply, "bus", &ret_state->under_way, &ret_state->stale_count,
+                                        &version);
         if (r >= 0)
                 (void) snprintf(ret_state->version, sizeof(ret_state->version), "%s", version);
         sd_bus_message_unref(reply);
@@ -56,13 +58,15 @@ static int wait_done(const struct invocation *invocation, const char *runtime_di
                 else if (now_usec - answered_usec > 30 * USEC_PER_SEC)
                         return cli_fail_with(invocation, EXIT_CODE_FAILED, r, &failure);
                 if (now_usec - since_usec > UPGRADE_MOST_USEC)
-                        return cli_fail(invocation, EXIT_CODE_FAILED,
-                                        "%u worker%s of the version before still work; `baton status` shows what "
-                                        "they do. The upgrade goes on by itself",
-                                        state.stale_count, state.stale_count == 1 ? "" : "s");
+                        return cli_fail(
+                                invocation, EXIT_CODE_FAILED,
+                                "%u worker%s of the version before still work; `baton status` shows what "
+                                "they do. The upgrade goes on by itself",
+                                state.stale_count, state.stale_count == 1 ? "" : "s");
         }
         clock_format_span(clock_usec() - since_usec, span, sizeof(span));
-        printf("the supervisor is version %s, and every worker runs what is installed (%s)\n", state.version, span);
+        printf("the supervisor is version %s, and every worker runs what is installed (%s)\n", state.version,
+               span);
         return EXIT_CODE_OK;
 }
 

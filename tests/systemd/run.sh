@@ -36,7 +36,7 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$base/memory/upper,workdir=$bas
         skip 'no overlay can be mounted here'
 
 # What this machine has installed of Baton is not what is tested; its /dev is the host's.
-rm -rf "$root/dev" "$root/etc/baton" "$root/var/lib/baton" "$root/srv/shop" "$root/run/baton"
+rm -rf "${root:?}/dev" "$root/etc/baton" "$root/var/lib/baton" "$root/srv/shop" "$root/run/baton"
 mkdir "$root/dev"
 systemd-id128 new >"$root/etc/machine-id"
 make -s install DESTDIR="$root" PREFIX=/usr BUILD="$build"

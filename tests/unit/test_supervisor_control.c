@@ -351,7 +351,8 @@ Test(supervisor_control, R2_each_right_includes_those_before_it) {
                 for (enum right wanted = RIGHT_LOOK; wanted <= RIGHT_MOVE; wanted++) {
                         struct peer peer = { .uid = 1, .right = has };
 
-                        cr_expect_eq(rights_check(&peer, wanted, "Scale", &failure), has >= wanted ? 0 : -EACCES);
+                        cr_expect_eq(rights_check(&peer, wanted, "Scale", &failure),
+                                     has >= wanted ? 0 : -EACCES);
                 }
 }
 
@@ -363,7 +364,8 @@ Test(supervisor_control, R2_a_refusal_says_what_is_missing_and_how_to_get_it) {
         cr_assert_not_null(strstr(failure.text, "Scale needs group baton-operators"), "%s", failure.text);
         cr_assert_not_null(strstr(failure.text, "adduser daemon baton-operators"), "%s", failure.text);
         cr_assert_eq(rights_check(&looker, RIGHT_MOVE, "Adopt", &failure), -EACCES);
-        cr_assert_not_null(strstr(failure.text, "only root and the user that Baton runs as"), "%s", failure.text);
+        cr_assert_not_null(strstr(failure.text, "only root and the user that Baton runs as"), "%s",
+                           failure.text);
         cr_assert_eq(rights_check(&nobody, RIGHT_LOOK, "Ping", &failure), -EACCES);
         cr_assert_not_null(strstr(failure.text, "Ping needs group baton "), "%s", failure.text);
 }

@@ -50,4 +50,5 @@ void gaps_begin(struct guest *guest);
 /* Microseconds of the longest gap between two commits to the destination, all its sessions together. */
 uint64_t gaps_end(struct guest *guest);
 
-extern const struct step steps_supervise[], steps_stop[], steps_look[], steps_rights[], steps_upgrade[]; /* each ends with a nameless one */
+extern const struct step steps_supervise[], steps_stop[], steps_look[], steps_rights[],
+        steps_upgrade[]; /* each ends with a nameless one */

@@ -31,9 +31,11 @@ static void two_instances(struct guest *guest) {
                 world_fail(&guest->world, "the instance is not running");
         outbox_fill(&guest->world, "orders", 10);
         shop_check(guest);
-        shell(guest, "until [ \"$(sqlite3 /var/lib/baton-b/events.db \"SELECT max(position) FROM baton_events "
-                     "WHERE session = 'orders'\")\" = \"$(sqlite3 " SHOP "/orders.db 'SELECT max(seq) FROM outbox')\" ]; do sleep 0.1; "
-                     "done");
+        shell(guest,
+              "until [ \"$(sqlite3 /var/lib/baton-b/events.db \"SELECT max(position) FROM baton_events "
+              "WHERE session = 'orders'\")\" = \"$(sqlite3 " SHOP
+              "/orders.db 'SELECT max(seq) FROM outbox')\" ]; do sleep 0.1; "
+              "done");
         shell(guest, "systemctl reload baton@b && systemctl stop baton@b");
         if (!unit_is(guest, "baton", "active", "running"))
                 world_fail(&guest->world, "the end of one is the end of the other");
@@ -41,9 +43,11 @@ static void two_instances(struct guest *guest) {
 
 /* What the machine lacks (a clock that is set, priorities in a container) is its own; the unit's part must be well. */
 static void doctored(struct guest *guest) {
-        static const char *const well[] = { "configuration", "state directory", "runtime directory", "supervisor.lock",
-                                            "workers.lock",  "source orders",   "destination events", "supervisor",
-                                            "watchdog",      "sandbox",         "cores" };
+        static const char *const well[] = {
+                "configuration", "state directory",    "runtime directory", "supervisor.lock", "workers.lock",
+                "source orders", "destination events", "supervisor",        "watchdog",        "sandbox",
+                "cores"
+        };
         char line[64];
 
         (void) shell_code(guest, "baton doctor");

@@ -13,7 +13,8 @@ static struct guest guest;
 static void on_failure(const char *message) {
         (void) fflush(stdout);
         (void) dprintf(STDOUT_FILENO, "FAILED: %s\n", message);
-        (void) !system("systemctl --no-pager -l status baton; journalctl --no-pager -u \"baton*\" -n 80 -o short-precise");
+        (void) !system(
+                "systemctl --no-pager -l status baton; journalctl --no-pager -u \"baton*\" -n 80 -o short-precise");
         exit(1);
 }
 
@@ -30,12 +31,14 @@ static void world_of_unit(struct world *world) {
 }
 
 static void configure(struct world *world) {
-        world_config(world, "[baton]\nadopt-timeout = 3s\n\n"
-                            "[destination events]\nurl = sqlite:" DESTINATION "\nworkers = 2\n\n"
-                            "[source orders]\nurl = sqlite:" SHOP "/orders.db?table=outbox\nto = events\n\n"
-                            "[source payments]\nurl = sqlite:" SHOP "/payments.db?table=outbox\nto = events\n");
+        world_config(world,
+                     "[baton]\nadopt-timeout = 3s\n\n"
+                     "[destination events]\nurl = sqlite:" DESTINATION "\nworkers = 2\n\n"
+                     "[source orders]\nurl = sqlite:" SHOP "/orders.db?table=outbox\nto = events\n\n"
+                     "[source payments]\nurl = sqlite:" SHOP "/payments.db?table=outbox\nto = events\n");
         shell(&guest, "mkdir -p /etc/baton/baton.conf.d /etc/systemd/system/baton.service.d && "
-                      "printf '[Service]\\nReadWritePaths=" SHOP "\\n' >/etc/systemd/system/baton.service.d/shop.conf && "
+                      "printf '[Service]\\nReadWritePaths=" SHOP
+                      "\\n' >/etc/systemd/system/baton.service.d/shop.conf && "
                       "chgrp -R baton /etc/baton && chmod -R g+rX /etc/baton && systemctl daemon-reload");
 }
 

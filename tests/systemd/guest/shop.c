@@ -24,13 +24,13 @@ void shop_open(struct guest *guest) {
 
 void shop_write(struct guest *guest, const char *source, unsigned per_second) {
         *writers_stop = false;
-        guest->writers[guest->writer_count++] = writer_start(
-                &guest->world, &(struct writer_options){ .source = source,
-                                                         .events = UINT64_MAX,
-                                                         .per_second = per_second,
-                                                         .normal = true,
-                                                         .transaction_events = 5,
-                                                         .stops = writers_stop });
+        guest->writers[guest->writer_count++] = writer_start(&guest->world, &(struct writer_options){
+                                                                                    .source = source,
+                                                                                    .events = UINT64_MAX,
+                                                                                    .per_second = per_second,
+                                                                                    .normal = true,
+                                                                                    .transaction_events = 5,
+                                                                                    .stops = writers_stop });
 }
 
 void shop_pause(struct guest *guest) {

@@ -94,7 +94,8 @@ static void worker_killed(struct guest *guest) {
                 longest_usec = MAX_OF(longest_usec, kill_owners(guest));
                 shell(guest, "systemctl restart baton");
         }
-        printf("  longest gap in commits over %d kills of owners: %.1f ms\n", KILLS, (double) longest_usec / 1e3);
+        printf("  longest gap in commits over %d kills of owners: %.1f ms\n", KILLS,
+               (double) longest_usec / 1e3);
         WAIT_UNTIL(&guest->world, all_owned_by_live(&guest->world));
 }
 
@@ -103,8 +104,9 @@ static void reloaded(struct guest *guest) {
 
         world_outbox(world, "refunds");
         shell(guest, "chown baton:baton " SHOP "/refunds.db");
-        shell(guest, "printf '[source refunds]\\nurl = sqlite:" SHOP "/refunds.db?table=outbox\\nto = events\\n' "
-                     ">/etc/baton/baton.conf.d/refunds.conf");
+        shell(guest,
+              "printf '[source refunds]\\nurl = sqlite:" SHOP "/refunds.db?table=outbox\\nto = events\\n' "
+              ">/etc/baton/baton.conf.d/refunds.conf");
         shell(guest, "systemctl reload baton");
         outbox_fill(world, "refunds", 50);
         shop_check(guest);

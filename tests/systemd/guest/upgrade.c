@@ -23,7 +23,8 @@ static void upgraded(struct guest *guest) {
         (void) sleep(1);
         gaps_begin(guest);
         shell(guest, "baton upgrade");
-        printf("  longest gap in commits over an upgrade: %.1f ms\n  %s", (double) gaps_end(guest) / 1e3, world->output);
+        printf("  longest gap in commits over an upgrade: %.1f ms\n  %s", (double) gaps_end(guest) / 1e3,
+               world->output);
         if (main_pid(guest) != pid || !unit_is(guest, "baton", "active", "running"))
                 world_fail(world, "the supervisor is not the same process");
         for (size_t i = 0; i < 2; i++)
@@ -43,10 +44,12 @@ static void refused(struct guest *guest) {
 
         shell(guest, "echo '[sauce x]' >/etc/baton/baton.conf.d/bad.conf");
         if (shell_code(guest, "baton upgrade") == 0 || !strstr(world->output, "sauce"))
-                world_fail(world, "an upgrade with a bad configuration is not refused for it: %s", world->output);
+                world_fail(world, "an upgrade with a bad configuration is not refused for it: %s",
+                           world->output);
         shell(guest, "rm /etc/baton/baton.conf.d/bad.conf");
-        shell(guest, "cp -p /usr/lib/baton/batond /usr/lib/baton/away && rm /usr/lib/baton/batond && printf '#!/bin/sh\\necho another layout >&2\\nexit 1\\n' "
-                     ">/usr/lib/baton/batond && chmod +x /usr/lib/baton/batond");
+        shell(guest,
+              "cp -p /usr/lib/baton/batond /usr/lib/baton/away && rm /usr/lib/baton/batond && printf '#!/bin/sh\\necho another layout >&2\\nexit 1\\n' "
+              ">/usr/lib/baton/batond && chmod +x /usr/lib/baton/batond");
         if (shell_code(guest, "baton upgrade") == 0 || !strstr(world->output, "another layout"))
                 world_fail(world, "a binary that refuses is not told of: %s", world->output);
         shell(guest, "mv /usr/lib/baton/away /usr/lib/baton/batond");
