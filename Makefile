@@ -285,7 +285,7 @@ SYSTEMD_GUEST := $(call program,systemd/guest,tests/systemd/guest/main.c,systemd
 systemd:
 	$(Q)packaging/install-deps.sh systemd
 	$(Q)$(MAKE) all $(SYSTEMD_GUEST)
-	$(Q)BATON_BIN=$(abspath $(BUILD)/bin) tests/systemd/run.sh $(STEP)
+	$(Q)BATON_BIN=$(abspath $(BUILD)/bin) tests/systemd/run.sh "$(STEP)"
 
 .PHONY: powercut
 powercut:
@@ -322,7 +322,7 @@ install: all $(UNITS)
 	install -m 755 $(BUILD)/bin/baton $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BUILD)/bin/batond $(BUILD)/bin/baton-worker $(CHECKER) $(PROVE) $(FAULTS) $(DESTDIR)$(LIBEXECDIR)
 	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
-	install -m 644 $(UNITS) $(DESTDIR)$(UNITDIR)
+	install -m 644 $(UNITS) packaging/systemd/baton.socket $(DESTDIR)$(UNITDIR)
 	install -m 644 packaging/systemd/baton.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/baton.conf
 	install -m 644 packaging/systemd/baton.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/baton.conf
 	install -d $(DESTDIR)$(PREFIX)/include/baton/base

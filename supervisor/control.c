@@ -7,6 +7,7 @@
 #include "supervisor/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -34,6 +35,7 @@ struct control {
         sd_event_source *source;
         struct connection connections[CONTROL_CONNECTION_COUNT_MAX];
         bool full_told;
+        bool is_inherited; /* fd is systemd's: see socket_inherit() */
 };
 
 /* ---- methods ------------------------------------------------------------------------------------------ */
@@ -301,8 +303,11 @@ int control_start(struct manager *manager, struct failure *ret_failure) {
         for (size_t i = 0; i < CONTROL_CONNECTION_COUNT_MAX; i++)
                 control->connections[i].control = control;
         manager->control = control;
-        r = socket_make(manager->directories.runtime, CONTROL_SOCKET_NAME, SOCK_STREAM, 0666, &control->fd,
-                        ret_failure);
+        r = socket_inherit(manager->directories.runtime, CONTROL_SOCKET_NAME, &control->fd, ret_failure);
+        control->is_inherited = r >= 0;
+        if (r == -ENOENT)
+                r = socket_make(manager->directories.runtime, CONTROL_SOCKET_NAME, SOCK_STREAM, 0666,
+                                &control->fd, ret_failure);
         if (r < 0)
                 return r;
         r = sd_event_add_io(manager->event, &control->source, control->fd, EPOLLIN, on_connect, control);
@@ -313,12 +318,14 @@ int control_start(struct manager *manager, struct failure *ret_failure) {
 }
 
 /* Once each: a client that does not read is not waited for. */
-void control_flush(struct manager *manager) {
+void control_pass(struct manager *manager) {
         struct control *control = manager->control;
 
         for (size_t i = 0; control && i < CONTROL_CONNECTION_COUNT_MAX; i++)
                 if (control->connections[i].bus)
                         (void) sd_bus_process(control->connections[i].bus, NULL);
+        if (control && control->is_inherited)
+                (void) fcntl(control->fd, F_SETFD, 0); /* sd_listen_fds() makes it close-on-exec again */
 }
 
 void control_stop(struct manager *manager) {

@@ -46,5 +46,5 @@ struct manager;
 int control_start(struct manager *manager, struct failure *ret_failure);
 /* Closes every connection and removes the socket. */
 void control_stop(struct manager *manager);
-/* Sends what is answered and not sent yet; bounded. */
-void control_flush(struct manager *manager);
+/* Before an exec: sends what is answered and not sent yet, bounded, and lets a socket that systemd handed over pass. */
+void control_pass(struct manager *manager);

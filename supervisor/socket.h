@@ -11,3 +11,6 @@
 int socket_make(const char *directory, const char *name, int type, mode_t mode, int *ret_fd,
                 struct failure *ret_failure);
 void socket_remove(const char *directory, const char *name);
+/* The listening socket that systemd hands over under this name (sd_listen_fds(3)), with a link to it at
+ * DIRECTORY/name, where clients look. 0 and *ret_fd; -ENOENT: none was handed over; other -errno and a sentence. */
+int socket_inherit(const char *directory, const char *name, int *ret_fd, struct failure *ret_failure);

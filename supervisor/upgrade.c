@@ -179,7 +179,7 @@ static int on_exec(sd_event_source *source, void *context) {
 
         (void) source;
         log_line(LOG_NOTICE, NULL, "becomes %s; its workers go on", manager->own_path);
-        control_flush(manager);
+        control_pass(manager);
         (void) setenv(UPGRADE_ENVIRONMENT, "1", 1);
         execv(manager->own_path, (char *const *) (uintptr_t) argv);
         log_line(LOG_ERR, NULL, "cannot become %s: %m; the one that runs goes on", manager->own_path);

@@ -59,7 +59,26 @@ static void refused(struct guest *guest) {
         shop_check(guest);
 }
 
+/* Who asks while nobody is there is answered by who comes; also over an upgrade. */
+static void socket_activated(struct guest *guest) {
+        struct world *world = &guest->world;
+
+        shell(guest, "systemctl stop baton && systemctl start baton.socket && systemctl start baton");
+        shell(guest, "test -L /run/baton/control && baton reload");
+        install_anew(guest);
+        shell(guest, "baton upgrade && baton reload");
+        kill_process(main_pid(guest), SIGKILL);
+        shell(guest, "baton reload");
+        shell(guest,
+              "systemctl stop baton.socket && systemctl restart baton && test -S /run/baton/control && "
+              "test ! -L /run/baton/control");
+        WAIT_UNTIL(world, all_owned_by_live(world));
+        outbox_fill(world, "orders", 10);
+        shop_check(guest);
+}
+
 const struct step steps_upgrade[] = {
+        { "a socket of systemd's", socket_activated },
         { "upgrade", upgraded },
         { "an upgrade that is refused", refused },
         { NULL, NULL },
