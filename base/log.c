@@ -21,6 +21,7 @@
 #include <systemd/sd-journal.h>
 
 #include "base/clock.h"
+#include "base/log_limit.h"
 #include "base/text.h"
 
 #define LINE_BYTES 1024
@@ -97,40 +98,51 @@ static void fields_collect(const struct log_fields *fields, struct field_list *l
                 field_add(list, "BATON_REASON=%s", fields->reason);
 }
 
-/* ---- journald -------------------------------------------------------------------------------- */
-static void line_to_journald(int priority, const char *sentence, const struct field_list *list) {
-        char head[3][LINE_BYTES + 32];
-        struct iovec iov[3 + FIELD_COUNT_MAX];
-        int count = 3;
+/* A line, ready to be written. */
+struct line {
+        const struct message *message;
+        int priority;
+        const char *sentence;
+        struct field_list list;
+};
 
-        (void) snprintf(head[0], sizeof head[0], "MESSAGE=%s", sentence);
-        (void) snprintf(head[1], sizeof head[1], "PRIORITY=%d", priority);
-        (void) snprintf(head[2], sizeof head[2], "SYSLOG_IDENTIFIER=%s", program_name);
-        for (int i = 0; i < 3; i++)
-                iov[i] = (struct iovec){ .iov_base = head[i], .iov_len = strlen(head[i]) };
-        for (size_t i = 0; i < list->count; i++)
-                iov[count++] = (struct iovec){ .iov_base = (void *) list->texts[i],
-                                               .iov_len = strlen(list->texts[i]) };
+/* ---- journald -------------------------------------------------------------------------------- */
+static void line_to_journald(struct line *line) {
+        char message[LINE_BYTES + sizeof("MESSAGE=")], heads[4][64];
+        struct iovec iov[1 + ELEMENTSOF(heads) + FIELD_COUNT_MAX];
+        int count = 0;
+
+        (void) snprintf(message, sizeof message, "MESSAGE=%s", line->sentence);
+        iov[count++] = (struct iovec){ .iov_base = message, .iov_len = strlen(message) };
+        (void) snprintf(heads[0], sizeof heads[0], "MESSAGE_ID=%s", line->message->id);
+        (void) snprintf(heads[1], sizeof heads[1], "BATON_KIND=%s", line->message->name);
+        (void) snprintf(heads[2], sizeof heads[2], "PRIORITY=%d", line->priority);
+        (void) snprintf(heads[3], sizeof heads[3], "SYSLOG_IDENTIFIER=%s", program_name);
+        for (size_t i = 0; i < ELEMENTSOF(heads); i++)
+                iov[count++] = (struct iovec){ .iov_base = heads[i], .iov_len = strlen(heads[i]) };
+        for (size_t i = 0; i < line->list.count; i++)
+                iov[count++] = (struct iovec){ .iov_base = line->list.texts[i],
+                                               .iov_len = strlen(line->list.texts[i]) };
         (void) sd_journal_sendv(iov, count); /* nobody could be told */
 }
 
 /* ---- stderr ---------------------------------------------------------------------------------- */
-struct line {
-        char text[LINE_BYTES * 2 + FIELD_BYTES];
+struct text {
+        char bytes[LINE_BYTES * 2 + FIELD_BYTES];
         size_t used;
 };
 
 /* Appends, as much as fits before the newline. */
-_printf_(2, 3) static void line_add(struct line *line, const char *format, ...) {
-        size_t room = sizeof line->text - 1 - line->used;
+_printf_(2, 3) static void text_add(struct text *text, const char *format, ...) {
+        size_t room = sizeof text->bytes - 1 - text->used;
         va_list arguments;
         int n;
 
         va_start(arguments, format);
-        n = vsnprintf(line->text + line->used, room, format, arguments);
+        n = vsnprintf(text->bytes + text->used, room, format, arguments);
         va_end(arguments);
         if (n > 0)
-                line->used += MIN_OF((size_t) n, room - 1);
+                text->used += MIN_OF((size_t) n, room - 1);
 }
 
 /* A person has read the reason in the sentence already; journald's field is for programs. */
@@ -141,50 +153,68 @@ static bool is_said(const char *sentence, const char *field) {
 }
 
 /* "BATON_TAKEOVER_USEC=250" → "takeover_usec=250". An epoch is written as `baton status` writes it. */
-static void line_add_field(struct line *line, const char *field, bool first) {
+static void text_add_field(struct text *text, const char *field, bool first) {
         const char *p = field + strlen("BATON_");
         uint64_t epoch;
 
-        line_add(line, first ? " [" : " ");
+        text_add(text, first ? " [" : " ");
         if (sscanf(field, "BATON_EPOCH=%" SCNu64, &epoch) == 1) {
-                line_add(line, "epoch=%" PRIu64 ".%" PRIu64, epoch >> 32, epoch & UINT32_MAX);
+                text_add(text, "epoch=%" PRIu64 ".%" PRIu64, epoch >> 32, epoch & UINT32_MAX);
                 return;
         }
         for (; *p && *p != '='; p++)
-                line_add(line, "%c", *p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p);
-        line_add(line, strchr(p, ' ') ? "=\"%s\"" : "=%s", p + 1);
+                text_add(text, "%c", *p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p);
+        text_add(text, strchr(p, ' ') ? "=\"%s\"" : "=%s", p + 1);
 }
 
-static void line_to_stderr(const char *sentence, const struct field_list *list) {
+static void line_to_stderr(const struct line *line) {
         uint64_t now_usec = clock_realtime_usec();
         time_t seconds = (time_t) (now_usec / USEC_PER_SEC);
-        struct line line = { .used = 0 };
+        struct text text = { .used = 0 };
         bool first = true;
         struct tm local;
 
         if (localtime_r(&seconds, &local))
-                line_add(&line, "%02d:%02d:%02d.%03u ", local.tm_hour, local.tm_min, local.tm_sec,
+                text_add(&text, "%02d:%02d:%02d.%03u ", local.tm_hour, local.tm_min, local.tm_sec,
                          (unsigned) (now_usec / USEC_PER_MSEC % 1000));
-        line_add(&line, "%s: %s", program_name, sentence);
-        for (size_t i = 0; i < list->count; i++) {
-                if (is_said(sentence, list->texts[i]))
+        text_add(&text, "%s: %s", program_name, line->sentence);
+        for (size_t i = 0; i < line->list.count; i++) {
+                if (is_said(line->sentence, line->list.texts[i]))
                         continue;
-                line_add_field(&line, list->texts[i], first);
+                text_add_field(&text, line->list.texts[i], first);
                 first = false;
         }
         if (!first)
-                line_add(&line, "]");
+                text_add(&text, "]");
 
-        text_make_harmless(line.text); /* also where a field was cut inside a character */
-        line.text[line.used++] = '\n';
+        text_make_harmless(text.bytes); /* also where a field was cut inside a character */
+        text.bytes[text.used++] = '\n';
         /* In one call, so that lines of several processes do not mix. */
-        (void) !write(STDERR_FILENO, line.text, line.used);
+        (void) !write(STDERR_FILENO, text.bytes, text.used);
 }
 
-void log_line(int priority, const struct log_fields *fields, const char *format, ...) {
-        struct field_list list = { .count = 0 };
+/* ---- a line -------------------------------------------------------------------------------------- */
+static void said_tell(const struct log_said *said, uint32_t held_count) {
+        struct line line = { .message = message_of(said->kind),
+                             .priority = said->priority,
+                             .sentence = said->sentence };
+
+        if (said->fields)
+                fields_collect(said->fields, &line.list);
+        if (held_count > 0)
+                field_add(&line.list, "BATON_SUPPRESSED=%" PRIu32, held_count);
+        if (to_journald)
+                line_to_journald(&line);
+        else
+                line_to_stderr(&line);
+}
+
+void log_line(enum message_kind kind, int priority, const struct log_fields *fields, const char *format,
+              ...) {
+        struct log_said said = { .kind = kind, .priority = priority, .fields = fields };
         char sentence[LINE_BYTES];
-        int saved = errno;
+        uint32_t held_count = 0;
+        int saved = errno, length;
         va_list arguments;
 
         assert(format);
@@ -192,14 +222,55 @@ void log_line(int priority, const struct log_fields *fields, const char *format,
         if (priority > atomic_load_explicit(&priority_most, memory_order_relaxed))
                 return;
         va_start(arguments, format);
-        (void) vsnprintf(sentence, sizeof sentence, format, arguments);
+        length = vsnprintf(sentence, sizeof sentence, format, arguments);
         va_end(arguments);
         text_make_harmless(sentence); /* B1: one event, one line, whatever a name holds */
-        if (fields)
-                fields_collect(fields, &list);
-        if (to_journald)
-                line_to_journald(priority, sentence, &list);
-        else
-                line_to_stderr(sentence, &list);
+        said.sentence = sentence;
+        /* journald's readers filter; a person at a terminal reads all there is. */
+        if (log_limit_admits(&said, message_of(kind)->is_crowded && !to_journald, clock_usec(),
+                             &held_count)) {
+                if (held_count > 0 && length > 0 && (size_t) length < sizeof sentence)
+                        (void) snprintf(sentence + length, sizeof sentence - (size_t) length,
+                                        " (… and %" PRIu32 " more of this kind before)", held_count);
+                said_tell(&said, held_count);
+        }
         errno = saved;
+}
+
+/* ---- what was held back -------------------------------------------------------------------------- */
+static void held_tell(const struct log_held *held, uint64_t now_usec) {
+        struct log_said said = { held->kind, held->priority, &held->fields, NULL };
+        char sentence[LINE_BYTES], span[CLOCK_TEXT_BYTES];
+
+        clock_format_span(now_usec > held->last_usec ? now_usec - held->last_usec : 0, span, sizeof span);
+        if (held->sentence[0])
+                (void) snprintf(sentence, sizeof sentence,
+                                "… and %" PRIu32 " more of this kind, the last %s ago: %s", held->count, span,
+                                held->sentence);
+        else
+                (void) snprintf(sentence, sizeof sentence,
+                                "… and %" PRIu32 " more %s, of several sessions, the last %s ago",
+                                held->count, message_of(held->kind)->name, span);
+        text_make_harmless(sentence); /* a text that was cut inside a character */
+        said.sentence = sentence;
+        said_tell(&said, held->count);
+}
+
+static void all_tell(bool all) {
+        uint64_t now_usec = clock_usec();
+        struct log_held held;
+
+        while (log_limit_next(all, now_usec, &held))
+                held_tell(&held, now_usec);
+}
+
+bool log_tick(void) {
+        if (!log_limit_is_pending())
+                return false;
+        all_tell(false);
+        return log_limit_is_pending();
+}
+
+void log_finish(void) {
+        all_tell(true);
 }

@@ -2,13 +2,20 @@
 /* One line for each event of interest: to stderr when a person runs it, structured to journald
  * (sd_journal_sendv) when stderr is journald's stream (JOURNAL_STREAM matches it). Never a payload
  * (P5). Libraries (base, shm, source, destination, journal) never log; supervisor, mover and command
- * line do, once for each thing that happens. Thread-safe after log_init(). */
+ * line do, once for each thing that happens.
+ *
+ * Too many lines of one kind about one session are held back, and counted, and the count is told (log_limit.h): by
+ * log_tick(), which whoever logs calls now and then, and by log_finish() before the end of the program.
+ * Thread-safe after log_init(). No allocation; errno is kept. Not for signal handlers. A child of fork() may log, if
+ * its parent had one thread and its descriptors are open: libsystemd keeps one to journald's socket. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <syslog.h>
 
 #include "base/macro.h"
+#include "base/message.h"
 
 struct log_fields {               /* zeroed fields are left out */
         const char *session;      /* BATON_SESSION= */
@@ -22,5 +29,13 @@ struct log_fields {               /* zeroed fields are left out */
 
 void log_init(const char *program); /* "batond", "baton-worker" */
 void log_level(int priority_max);   /* LOG_INFO by default */
-/* On stderr: "18:02:11.123 batond: sentence [session=orders epoch=4]". fields may be NULL. */
-void log_line(int priority, const struct log_fields *fields, const char *format, ...) _printf_(3, 4);
+/* On stderr: "18:02:11.123 batond: sentence [session=orders epoch=4]". To journald the same sentence as MESSAGE=, with
+ * MESSAGE_ID= and BATON_KIND= of the kind, and the fields. fields may be NULL; its texts are the caller's. */
+void log_line(enum message_kind kind, int priority, const struct log_fields *fields, const char *format, ...)
+        _printf_(4, 5);
+
+/* Tells what was held back and whose window has ended. True: something still is; come again, in a second or when it
+ * suits. One load where nothing is. */
+bool log_tick(void);
+/* Tells all that is held back. Before the program ends, or becomes another. */
+void log_finish(void);

@@ -318,7 +318,8 @@ static int segment_serve(struct manager *manager, const struct plan *plan, bool 
         if (r < 0)
                 return r;
         manager->state = MANAGER_SERVING;
-        log_line(LOG_INFO, NULL, "%s: sessions %u, destinations %u, workers that live in it %u",
+        log_line(adopted ? MESSAGE_SEGMENT_ADOPTED : MESSAGE_SEGMENT_MADE, LOG_INFO, NULL,
+                 "%s: sessions %u, destinations %u, workers that live in it %u",
                  adopted ? "adopted the segment that is there" : "made a new segment",
                  manager->config->session_count, manager->config->destination_count, workers);
         look(manager);
@@ -347,7 +348,8 @@ int adopt_segment(struct manager *manager, struct failure *ret_failure) {
         if (r > 0)
                 return segment_serve(manager, &plan, true, ret_failure);
         if (manager->wait_reason[0] != '\0')
-                log_line(LOG_NOTICE, &(struct log_fields){ .reason = manager->wait_reason },
+                log_line(MESSAGE_SEGMENT_REFUSED, LOG_NOTICE,
+                         &(struct log_fields){ .reason = manager->wait_reason },
                          "the segment that is there is not adopted: %s", manager->wait_reason);
         r = adopt_make(manager, &holder, ret_failure);
         return r == -EBUSY ? renew_wait(manager, ret_failure) : r;

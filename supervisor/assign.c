@@ -107,7 +107,7 @@ void assign_run(struct manager *manager, uint32_t pool_index) {
                                        crew_ref(&crew, manager->balance_owner[i]),
                                        crew_ref(&crew, manager->balance_heir[i]));
         if (changed > 0 && crew.count > 0)
-                log_line(LOG_INFO, &(struct log_fields){ .destination = pool->name },
+                log_line(MESSAGE_BALANCED, LOG_INFO, &(struct log_fields){ .destination = pool->name },
                          "destination %s: sessions %u over workers %u; given to another: %u", pool->name,
                          count, crew.count, changed);
 }

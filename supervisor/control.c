@@ -248,7 +248,8 @@ static void connection_open(struct connection *connection, int fd) {
                 r = bus_open(connection, fd);
         if (r < 0) {
                 connection_close(connection);
-                log_line(LOG_WARNING, NULL, "a connection to the control socket failed: %s", strerror(-r));
+                log_line(MESSAGE_CONTROL_TROUBLE, LOG_WARNING, NULL,
+                         "a connection to the control socket failed: %s", strerror(-r));
         }
 }
 
@@ -271,14 +272,14 @@ static int on_connect(sd_event_source *source, int fd, uint32_t events, void *co
         if (peer_fd < 0)
                 return 0; /* it went away again, or no descriptor is left: the next one comes here again */
         if (rights_of_socket(peer_fd, &peer) < 0 || peer.right == RIGHT_NONE) {
-                log_line(LOG_WARNING, &(struct log_fields){ .pid = peer.pid },
+                log_line(MESSAGE_CONTROL_REFUSED, LOG_WARNING, &(struct log_fields){ .pid = peer.pid },
                          "pid %d of user %u may not control Baton: refused", peer.pid, peer.uid);
                 return 0;
         }
         connection = connection_find_free(control);
         if (!connection) {
                 if (!control->full_told)
-                        log_line(LOG_WARNING, NULL,
+                        log_line(MESSAGE_CONTROL_TROUBLE, LOG_WARNING, NULL,
                                  "%d connections to the control socket are open: more are refused",
                                  CONTROL_CONNECTION_COUNT_MAX);
                 control->full_told = true;

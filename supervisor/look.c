@@ -29,7 +29,8 @@ static void look_at(struct manager *manager, uint64_t usec) {
         if (r >= 0)
                 r = sd_event_source_set_enabled(manager->look_source, SD_EVENT_ONESHOT);
         if (r < 0)
-                log_line(LOG_ERR, NULL, "the look timer cannot be set: %s", strerror(-r));
+                log_line(MESSAGE_SUPERVISOR_TROUBLE, LOG_ERR, NULL, "the look timer cannot be set: %s",
+                         strerror(-r));
 }
 
 /* Processes that have not entered yet, or are on their way out, make the next look come soon. */

@@ -85,7 +85,9 @@ static int arguments_parse(int argc, char **argv, struct arguments *ret_argument
         return -1;
 }
 
-static int serve(const struct directories *directories, const char *config, struct failure *ret_failure) {
+/* On failure *ret_told_as is set where its kind is known better than SUPERVISOR_FAILED. */
+static int serve(const struct directories *directories, const char *config, enum message_kind *ret_told_as,
+                 struct failure *ret_failure) {
         _cleanup_(manager_freep) struct manager *manager = NULL;
         bool is_upgrade = getenv(UPGRADE_ENVIRONMENT) != NULL;
         int r;
@@ -102,12 +104,15 @@ static int serve(const struct directories *directories, const char *config, stru
                 r = manager_run(manager, ret_failure);
         if (r >= 0)
                 starts_end(directories);
+        else if (manager && !manager->config) /* manager_start() reads it first */
+                *ret_told_as = MESSAGE_CONFIGURATION_REFUSED;
         return r;
 }
 
 int main(int argc, char **argv) {
         struct arguments arguments = { .config = CONFIG_FILE_DEFAULT };
         struct directories directories;
+        enum message_kind told_as = MESSAGE_SUPERVISOR_FAILED;
         struct failure failure = {};
         int r;
 
@@ -119,12 +124,11 @@ int main(int argc, char **argv) {
         if (r >= 0 && arguments.probes)
                 r = upgrade_probe(&directories, arguments.config, &failure);
         else if (r >= 0 && !arguments.clears)
-                r = serve(&directories, arguments.config, &failure);
+                r = serve(&directories, arguments.config, &told_as, &failure);
         else if (r >= 0 && clear_is_wanted(getenv("SERVICE_RESULT")))
                 r = clear_run(&directories, &failure);
-        if (r < 0) {
-                log_line(LOG_ERR, NULL, "%s", failure.text);
-                return EXIT_FAILURE;
-        }
-        return EXIT_SUCCESS;
+        if (r < 0)
+                log_line(told_as, LOG_ERR, NULL, "%s", failure.text);
+        log_finish();
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

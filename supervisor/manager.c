@@ -112,8 +112,8 @@ int manager_start(struct manager *manager, struct failure *ret_failure) {
         if (r < 0)
                 return r;
         if (manager->config->session_count == 0)
-                log_line(LOG_NOTICE, NULL, "%s names no source: there is nothing to move",
-                         manager->config_path);
+                log_line(MESSAGE_CONFIGURATION_ADVICE, LOG_NOTICE, NULL,
+                         "%s names no source: there is nothing to move", manager->config_path);
         r = spawn_find_programs(manager, ret_failure);
         if (r < 0)
                 return r;
@@ -121,7 +121,7 @@ int manager_start(struct manager *manager, struct failure *ret_failure) {
         if (r < 0)
                 return r;
         if (!runtime_is_tmpfs)
-                log_line(LOG_WARNING, NULL,
+                log_line(MESSAGE_CONFIGURATION_ADVICE, LOG_WARNING, NULL,
                          "the runtime directory %s is not on tmpfs: the segment will cost disk "
                          "writes; /run is a good place",
                          manager->directories.runtime);

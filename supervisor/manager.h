@@ -15,6 +15,7 @@
 #include "base/directories.h"
 #include "base/failure.h"
 #include "base/macro.h"
+#include "base/message.h"
 #include "shm/segment.h"
 #include "supervisor/config.h"
 
@@ -54,9 +55,9 @@ struct pool {
         bool renewing;        /* its address changed: all leave before the new one is written */
         bool assign_needed;
         char name[LAYOUT_NAME_BYTES];
-        uint64_t restart_delay_usec, restart_usec; /* growing delay, and not before when */
-        bool restart_waits;                        /* a restart is put off to restart_usec */
-        uint64_t takeover_seen;
+        uint64_t restart_delay_usec, restart_usec;           /* growing delay, and not before when */
+        bool restart_waits;                                  /* a restart is put off to restart_usec */
+        uint64_t takeover_seen, takeover_ref, takeover_usec; /* the last one told: count, dead worker, span */
         bool latched_seen;
         uint64_t hint_usec;                       /* orphans were rung for last */
         uint64_t turn_lost_usec, mutex_lost_usec; /* first seen held by nobody alive; 0: not so */
@@ -72,7 +73,6 @@ struct slot_record {
         uint32_t failure_kind;
         bool used, bad_told, quarantine_told, reason_given;
         uint64_t owner_ref; /* as last told */
-        uint64_t waiting_told_usec;
 };
 
 enum manager_state { MANAGER_WAITING /* for a segment (S11) */, MANAGER_SERVING, MANAGER_STOPPING };
@@ -102,9 +102,6 @@ struct manager {
         bool pending, active; /* found by the last look: come again soon */
         uint32_t phase_count[SESSION_PHASE_COUNT];
         uint32_t owned_count, unready_count;
-        /* sessions.c: changes of owner, told one by one up to a number a second */
-        uint64_t owner_told_usec;
-        uint32_t owner_told, owner_untold;
         /* ping.c */
         sd_event_source *ping_source;
         uint64_t ping_usec;
@@ -205,7 +202,8 @@ void watch_members(struct manager *manager);
 uint32_t watch_count(const struct manager *manager, uint32_t pool_index, bool with_leaving);
 bool watch_is_eligible(const struct manager *manager, const struct process *process);
 void watch_drain(struct process *process); /* tells it to leave */
-void watch_kill(struct process *process, const char *reason);
+/* Kills it through its pidfd, once. kind and reason (a predicate: "has not answered for 10 s") are told. */
+void watch_kill(struct process *process, enum message_kind kind, const char *reason);
 
 /* ---- ping.c, shutdown.c, notify.c ------------------------------------------------------------------ */
 int ping_start(struct manager *manager);

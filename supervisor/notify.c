@@ -62,9 +62,9 @@ static void tell_ready(struct manager *manager) {
         if (manager->ready_told || manager->state != MANAGER_SERVING || manager->unready_count > 0)
                 return;
         manager->ready_told = true;
-        log_line(LOG_NOTICE, NULL, "ready: of %u sessions %u have an owner; workers: %u",
-                 manager->config->session_count, manager->owned_count,
-                 watch_count(manager, LAYOUT_NONE, false));
+        log_line(MESSAGE_SUPERVISOR_READY, LOG_NOTICE, NULL,
+                 "ready: of %u sessions %u have an owner; workers: %u", manager->config->session_count,
+                 manager->owned_count, watch_count(manager, LAYOUT_NONE, false));
         (void) sd_notify(0, "READY=1");
 }
 

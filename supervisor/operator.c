@@ -82,7 +82,7 @@ int operator_scale(struct manager *manager, const char *destination, uint32_t wo
         pool->restart_waits = false;
         if (!pool->renewing)
                 pools_write_settings(manager, pool_index);
-        log_line(LOG_NOTICE, &(struct log_fields){ .destination = pool->name },
+        log_line(MESSAGE_SCALED, LOG_NOTICE, &(struct log_fields){ .destination = pool->name },
                  "destination %s: workers wanted: %u, before: %u (baton scale)", pool->name, workers, before);
         look(manager);
         return 0;
@@ -150,7 +150,8 @@ int operator_adopt(struct manager *manager, const char *session, uint64_t *ret_r
                 inbox_put(manager->segment, view.owner_ref, slot_index);
                 doorbell_ring(manager->segment, view.owner_ref);
         }
-        log_line(LOG_NOTICE, &(struct log_fields){ .session = session, .worker_ref = view.owner_ref },
+        log_line(MESSAGE_SESSION_ADOPTED, LOG_NOTICE,
+                 &(struct log_fields){ .session = session, .worker_ref = view.owner_ref },
                  "session %s: an operator accepts what stopped it (baton adopt)", session);
         look(manager);
         *ret_request = request;

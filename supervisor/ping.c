@@ -41,7 +41,9 @@ uint64_t ping_patience_usec(const struct manager *manager) {
  * is given a minute and more; after that it is killed all the same, for some such waits can be ended. */
 static bool waits_for_disk(struct process *process, uint64_t since_usec, uint64_t now_usec) {
         uint64_t stall_usec = process->manager->config->stall_timeout_usec;
-        struct log_fields fields = { .worker_ref = process->ref, .pid = process->pid };
+        struct log_fields fields = { .destination = process->manager->pools[process->pool_index].name,
+                                     .worker_ref = process->ref,
+                                     .pid = process->pid };
         char state = '?', span[32];
 
         if (process_state(process->pid, &state) >= 0 && state == 'D')
@@ -53,11 +55,10 @@ static bool waits_for_disk(struct process *process, uint64_t since_usec, uint64_
             (process->disk_told_usec == 0 || now_usec - process->disk_told_usec >= DISK_LEAST_USEC)) {
                 process->disk_told_usec = now_usec;
                 clock_format_span(now_usec - since_usec, span, sizeof span);
-                log_line(LOG_WARNING, &fields,
+                log_line(MESSAGE_WORKER_WAITS_FOR_DISK, LOG_WARNING, &fields,
                          "destination %s: worker %u (pid %d) has waited for a disk or a file server for %s; "
                          "killing it would not make that faster, so it is waited for",
-                         process->manager->pools[process->pool_index].name, worker_ref_index(process->ref),
-                         process->pid, span);
+                         fields.destination, worker_ref_index(process->ref), process->pid, span);
         }
         return true;
 }
@@ -70,7 +71,7 @@ static void stalled(struct process *process, const struct layout_worker *worker,
         clock_format_span(silent_usec, span, sizeof span);
         (void) snprintf(reason, sizeof reason, "has not answered for %s (last seen %s)", span,
                         phase < PHASE_COUNT ? phase_names[phase] : "in an unknown phase");
-        watch_kill(process, reason);
+        watch_kill(process, MESSAGE_WORKER_HUNG, reason);
 }
 
 /* A process that has not entered yet owns nothing, but keeps a place: it is given six stall-timeouts,
@@ -79,7 +80,7 @@ static void check_entering(struct process *process, uint64_t now_usec) {
         uint64_t most_usec = MAX_OF(6 * process->manager->config->stall_timeout_usec, 60 * USEC_PER_SEC);
 
         if (now_usec - process->started_usec > most_usec)
-                watch_kill(process, "has not joined since it was started");
+                watch_kill(process, MESSAGE_WORKER_OVERDUE, "has not joined since it was started");
 }
 
 static void ping_process(struct process *process, uint64_t now_usec) {
@@ -139,7 +140,7 @@ static void check_holder(struct manager *manager, const struct shared_lock *lock
                 return;
         clock_format_span(now_usec - since, span, sizeof span);
         (void) snprintf(reason, sizeof reason, "has held %s for %s", lock->name, span);
-        watch_kill(process, reason);
+        watch_kill(process, MESSAGE_WORKER_LOCK_HELD, reason);
 }
 
 /* A thread of none of our workers: one that is gone, or the word was overwritten (P1). Nobody will let go. */
@@ -196,6 +197,7 @@ void ping_tick(struct manager *manager, uint64_t now_usec) {
         bool late = manager->ping_usec != 0 && now_usec - manager->ping_usec > 2 * interval_usec(manager);
 
         manager->ping_usec = now_usec;
+        (void) log_tick(); /* also while there is no segment to look at */
         watch_reap_orphans(manager);
         if (!manager->segment || manager->state == MANAGER_WAITING)
                 return;
@@ -235,5 +237,6 @@ void ping_interval_changed(struct manager *manager) {
 
         r = sd_event_source_set_time_relative(manager->ping_source, interval_usec(manager));
         if (r < 0)
-                log_line(LOG_ERR, NULL, "the ping timer cannot be set: %s", strerror(-r));
+                log_line(MESSAGE_SUPERVISOR_TROUBLE, LOG_ERR, NULL, "the ping timer cannot be set: %s",
+                         strerror(-r));
 }

@@ -115,7 +115,8 @@ static uint32_t workers_wanted(const struct manager *manager, const struct pool 
                                const struct config *old, const struct config_destination *destination) {
         if (pool->adopted && watch_count(manager, index, true) > 0) {
                 if (pool->wanted != destination->workers)
-                        log_line(LOG_NOTICE, &(struct log_fields){ .destination = pool->name },
+                        log_line(MESSAGE_WORKERS_WANTED, LOG_NOTICE,
+                                 &(struct log_fields){ .destination = pool->name },
                                  "destination %s: workers wanted: %u, as the supervisor before had it; the "
                                  "configuration says %u (baton scale changes it)",
                                  pool->name, pool->wanted, destination->workers);
@@ -144,7 +145,8 @@ static void apply_pool(struct manager *manager, uint32_t index, uint32_t destina
         pool->restart_usec = pool->restart_delay_usec = 0; /* a new configuration may be the cure */
         if (address_changed(manager, index, destination)) {
                 pool->renewing = true;
-                log_line(LOG_NOTICE, &(struct log_fields){ .destination = pool->name },
+                log_line(MESSAGE_DESTINATION_READDRESSED, LOG_NOTICE,
+                         &(struct log_fields){ .destination = pool->name },
                          "destination %s has another address: its workers leave, then new ones open it",
                          pool->name);
                 return;
@@ -162,7 +164,7 @@ static void bound_wanted(struct manager *manager) {
                         sum += manager->pools[i].wanted;
         if (sum <= manager->config->workers_max)
                 return;
-        log_line(LOG_NOTICE, NULL,
+        log_line(MESSAGE_WORKERS_WANTED, LOG_NOTICE, NULL,
                  "%u workers are wanted in all, more than max-workers = %u: every destination goes "
                  "back to what the configuration says",
                  sum, manager->config->workers_max);
@@ -209,7 +211,8 @@ static void slot_keep(struct manager *manager, uint32_t slot_index, const struct
         if (slot_differs(manager->segment, slot_index, image))
                 r = slot_reconfigure(manager->segment, slot_index, image);
         if (r < 0)
-                log_line(LOG_ERR, NULL, "slot %u cannot be configured anew: %s", slot_index, strerror(-r));
+                log_line(MESSAGE_SEGMENT_DAMAGED, LOG_ERR, &(struct log_fields){ .session = image->session },
+                         "slot %u cannot be configured anew: %s", slot_index, strerror(-r));
         if (atomic_exchange_explicit(&slot->wanted, 1, memory_order_acq_rel) == 0)
                 manager->pools[manager->slots[slot_index].pool_index].assign_needed = true;
 }
@@ -232,7 +235,7 @@ void pools_write_slot(struct manager *manager, const struct plan *plan, uint32_t
         }
         record->session = session_index;
         if (r < 0)
-                log_line(LOG_ERR, &(struct log_fields){ .session = image.session },
+                log_line(MESSAGE_SEGMENT_DAMAGED, LOG_ERR, &(struct log_fields){ .session = image.session },
                          "session %s cannot be put into slot %u: %s", image.session, slot_index,
                          strerror(-r));
         /* K4 We die here: some sessions have their slot, others wait for theirs. The next supervisor makes
@@ -360,7 +363,7 @@ static void pool_put_away(struct manager *manager, uint32_t index) {
         struct pool_settings settings = { .state = POOL_FREE };
 
         pool_settings_write(manager->segment, index, &settings);
-        log_line(LOG_INFO, &(struct log_fields){ .destination = pool->name },
+        log_line(MESSAGE_DESTINATION_LEFT, LOG_INFO, &(struct log_fields){ .destination = pool->name },
                  "destination %s has left: no session and no worker remains", pool->name);
         pool->used = false;
 }

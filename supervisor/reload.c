@@ -58,12 +58,12 @@ int reload(struct manager *manager, struct failure *ret_failure) {
 
         r = reload_checked(manager, &failure);
         if (r < 0) {
-                log_line(LOG_ERR, NULL, "nothing was reloaded: %s", failure.text);
+                log_line(MESSAGE_RELOAD_REFUSED, LOG_ERR, NULL, "nothing was reloaded: %s", failure.text);
                 return failure_set(ret_failure, r, failure.kind, "nothing was reloaded: %s", failure.text);
         }
         ping_interval_changed(manager);
-        log_line(LOG_NOTICE, NULL, "reloaded %s: sessions %u, destinations %u", manager->config_path,
-                 manager->config->session_count, manager->config->destination_count);
+        log_line(MESSAGE_RELOADED, LOG_NOTICE, NULL, "reloaded %s: sessions %u, destinations %u",
+                 manager->config_path, manager->config->session_count, manager->config->destination_count);
         look(manager);
         return 0;
 }

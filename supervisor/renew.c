@@ -36,7 +36,7 @@ static void holder_signal(struct manager *manager, pid_t pid, uint64_t waited_us
             again != pid)
                 return;
         if (process_signal(fd, kill ? SIGKILL : SIGTERM) >= 0)
-                log_line(LOG_WARNING, &(struct log_fields){ .pid = pid },
+                log_line(MESSAGE_WORKER_OVERDUE, LOG_WARNING, &(struct log_fields){ .pid = pid },
                          "worker pid %d of the segment before has not left: %s", pid,
                          kill ? "it is killed" : "it is asked to end (SIGTERM)");
 }
@@ -56,7 +56,8 @@ static void wait_tell(struct manager *manager, pid_t holder) {
                 return;
         manager->wait_told_usec = now_usec;
         clock_format_span(manager->config->adopt_timeout_usec - waited_usec, span, sizeof span);
-        log_line(LOG_NOTICE, &(struct log_fields){ .pid = holder, .reason = manager->wait_reason },
+        log_line(MESSAGE_SEGMENT_WAITS, LOG_NOTICE,
+                 &(struct log_fields){ .pid = holder, .reason = manager->wait_reason },
                  "a new segment has to wait until worker pid %d has left the one before (%s); after %s it is "
                  "ended",
                  holder, manager->wait_reason, span);
@@ -73,7 +74,8 @@ static void wait_for_own(struct manager *manager) {
                 if (process->pid == 0 || process->kill_usec != 0)
                         continue;
                 if (waited_usec >= manager->config->adopt_timeout_usec + TERM_GRACE_USEC)
-                        watch_kill(process, "has not left a segment that cannot be used");
+                        watch_kill(process, MESSAGE_WORKER_OVERDUE,
+                                   "has not left a segment that cannot be used");
                 else if (waited_usec >= manager->config->adopt_timeout_usec)
                         (void) process_signal(process->pid_fd, SIGTERM);
         }
@@ -106,7 +108,7 @@ static int on_wait(sd_event_source *source, uint64_t usec, void *context) {
                 return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
         }
         if (r < 0) {
-                log_line(LOG_ERR, NULL, "%s", failure.text);
+                log_line(MESSAGE_SUPERVISOR_FAILED, LOG_ERR, NULL, "%s", failure.text);
                 return sd_event_exit(manager->event, EXIT_FAILURE);
         }
         return 0;
@@ -135,7 +137,7 @@ void renew_segment(struct manager *manager, const char *reason) {
                 return;
         atomic_store_explicit(&manager->segment->header->condemned, 1, memory_order_release);
         log_line(
-                LOG_ERR, &(struct log_fields){ .reason = reason },
+                MESSAGE_SEGMENT_CONDEMNED, LOG_ERR, &(struct log_fields){ .reason = reason },
                 "the segment cannot be used any longer: %s; its workers leave and new ones start in a new one",
                 reason);
         (void) snprintf(manager->wait_reason, sizeof manager->wait_reason, "%s", reason);
@@ -149,7 +151,7 @@ void renew_segment(struct manager *manager, const char *reason) {
         }
         r = renew_wait(manager, &failure);
         if (r < 0) {
-                log_line(LOG_ERR, NULL, "%s", failure.text);
+                log_line(MESSAGE_SUPERVISOR_FAILED, LOG_ERR, NULL, "%s", failure.text);
                 (void) sd_event_exit(manager->event, EXIT_FAILURE);
         }
 }

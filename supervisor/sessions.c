@@ -16,14 +16,15 @@
 #include "shm/words.h"
 #include "supervisor/manager.h"
 
-#define LINES_A_SECOND 8                      /* of changes of owner; the rest is told in one line */
-#define WAITING_TOLD_USEC (10 * USEC_PER_SEC) /* a session that waits again so soon is not told again */
-
-static const char *const take_names[] = {
-        [TAKE_ASSIGNED] = "as assigned",
-        [TAKE_HANDOVER] = "by agreement",
-        [TAKE_HEIR] = "as heir",
-        [TAKE_BALANCE] = "by balance",
+static const struct {
+        const char *name;
+        enum message_kind kind;
+} takes[] = {
+        [0] = { "", MESSAGE_SESSION_OWNED },
+        [TAKE_ASSIGNED] = { "as assigned", MESSAGE_SESSION_OWNED },
+        [TAKE_HANDOVER] = { "by agreement", MESSAGE_SESSION_HANDED_OVER },
+        [TAKE_HEIR] = { "as heir", MESSAGE_SESSION_TAKEN_OVER },
+        [TAKE_BALANCE] = { "by balance", MESSAGE_SESSION_HANDED_OVER },
 };
 
 struct scan {
@@ -49,8 +50,9 @@ const char *sessions_name(const struct manager *manager, uint32_t slot_index, ch
 static void tell_owner(struct scan *scan, uint32_t slot_index, const struct slot_view *view) {
         struct slot_record *record = &scan->manager->slots[slot_index];
         struct log_fields fields = { .worker_ref = view->owner_ref, .epoch = view->epoch };
+        uint32_t take = view->taken_by < ELEMENTSOF(takes) ? view->taken_by : 0;
+        const struct pool *pool = &scan->manager->pools[record->pool_index];
         char name[LAYOUT_NAME_BYTES * 2], from[32] = "";
-        const char *how = view->taken_by < ELEMENTSOF(take_names) ? take_names[view->taken_by] : NULL;
 
         if (record->owner_ref == view->owner_ref)
                 return;
@@ -59,11 +61,10 @@ static void tell_owner(struct scan *scan, uint32_t slot_index, const struct slot
                         (void) snprintf(from, sizeof from, " from worker %u",
                                         worker_ref_index(view->previous_ref));
                 fields.session = sessions_name(scan->manager, slot_index, name, sizeof name);
-                if (scan->manager->owner_told++ < LINES_A_SECOND)
-                        log_line(LOG_INFO, &fields, "session %s:%s to worker %u %s", name, from,
-                                 worker_ref_index(view->owner_ref), how ? how : "");
-                else
-                        scan->manager->owner_untold++;
+                if (take == TAKE_HEIR && view->previous_ref == pool->takeover_ref)
+                        fields.takeover_usec = pool->takeover_usec;
+                log_line(takes[take].kind, LOG_INFO, &fields, "session %s:%s to worker %u %s", name, from,
+                         worker_ref_index(view->owner_ref), takes[take].name);
         }
         record->owner_ref = view->owner_ref;
         record->phase = SESSION_STARTING; /* of this owner; sequence 0 makes its first word be read */
@@ -123,19 +124,17 @@ static void tell_phase(struct scan *scan, uint32_t slot_index, const struct sess
         if (same)
                 return;
         if (status->phase == SESSION_STOPPED) {
-                log_line(LOG_ERR, &fields, "session %s stopped: %s", name, status->reason);
+                log_line(MESSAGE_SESSION_STOPPED, LOG_ERR, &fields, "session %s stopped: %s", name,
+                         status->reason);
         } else if (status->phase == SESSION_WAITING) {
-                bool again = scan->now_usec - record->waiting_told_usec < WAITING_TOLD_USEC;
-
-                record->waiting_told_usec = scan->now_usec;
-                log_line(again ? LOG_DEBUG : LOG_WARNING, &fields, "session %s waits: %s", name,
+                log_line(MESSAGE_SESSION_WAITS, LOG_WARNING, &fields, "session %s waits: %s", name,
                          status->reason);
         } else if (was_held && status->phase != SESSION_STARTING) {
                 fields.reason = NULL;
-                log_line(LOG_INFO, &fields, "session %s goes on", name);
+                log_line(MESSAGE_SESSION_GOES_ON, LOG_INFO, &fields, "session %s goes on", name);
         } else {
                 fields.reason = NULL;
-                log_line(LOG_DEBUG, &fields, "session %s is %s", name,
+                log_line(MESSAGE_SESSION_PHASE, LOG_DEBUG, &fields, "session %s is %s", name,
                          status->phase == SESSION_MOVING ? "moving" : "idle");
         }
         record->phase = status->phase;
@@ -151,9 +150,10 @@ static void tell_bad(struct scan *scan, uint32_t slot_index, const char *what) {
         if (record->bad_told)
                 return;
         record->bad_told = true;
-        log_line(LOG_ERR, NULL,
-                 "session %s (slot %u): its %s in the segment is out of bounds; it is left alone",
-                 sessions_name(scan->manager, slot_index, name, sizeof name), slot_index, what);
+        (void) sessions_name(scan->manager, slot_index, name, sizeof name);
+        log_line(MESSAGE_SEGMENT_DAMAGED, LOG_ERR, &(struct log_fields){ .session = name },
+                 "session %s (slot %u): its %s in the segment is out of bounds; it is left alone", name,
+                 slot_index, what);
 }
 
 /* Cheap where nothing changed: one word (a thousand idle sessions cost a thousand loads). */
@@ -203,9 +203,10 @@ static void restore(struct scan *scan, uint32_t slot_index) {
 
         if (slot_restore(manager->segment, slot_index) < 0)
                 return;
-        log_line(LOG_ERR, NULL,
-                 "session %s (slot %u): the segment said that there is no such session; it is put back",
-                 sessions_name(manager, slot_index, name, sizeof name), slot_index);
+        (void) sessions_name(manager, slot_index, name, sizeof name);
+        log_line(MESSAGE_SEGMENT_DAMAGED, LOG_ERR, &(struct log_fields){ .session = name },
+                 "session %s (slot %u): the segment said that there is no such session; it is put back", name,
+                 slot_index);
         manager->pools[manager->slots[slot_index].pool_index].assign_needed = true;
         manager->pending = true;
 }
@@ -228,7 +229,8 @@ static void retire(struct scan *scan, uint32_t slot_index, enum slot_state state
                 manager->pools[record->pool_index].slot_count--;
         record->used = false;
         if (r >= 0)
-                log_line(LOG_INFO, &(struct log_fields){ .session = name }, "session %s has left", name);
+                log_line(MESSAGE_SESSION_LEFT, LOG_INFO, &(struct log_fields){ .session = name },
+                         "session %s has left", name);
 }
 
 static void scan_slot(struct scan *scan, uint32_t slot_index) {
@@ -245,10 +247,11 @@ static void scan_slot(struct scan *scan, uint32_t slot_index) {
         manager->pools[record->pool_index].slot_count++;
         if (view.quarantined && !record->quarantine_told) {
                 record->quarantine_told = true;
-                log_line(LOG_ERR, NULL,
+                (void) sessions_name(manager, slot_index, name, sizeof name);
+                log_line(MESSAGE_SESSION_QUARANTINED, LOG_ERR, &(struct log_fields){ .session = name },
                          "session %s is quarantined: three workers died while they took it over; it "
                          "does not run. `baton adopt` gives it a new slot",
-                         sessions_name(manager, slot_index, name, sizeof name));
+                         name);
         }
         if (!view.quarantined) {
                 tell_owner(scan, slot_index, &view);
@@ -281,11 +284,13 @@ static void tell_takeover(struct scan *scan, uint32_t pool_index) {
         if (count == pool->takeover_seen)
                 return;
         pool->takeover_seen = count;
+        pool->takeover_ref = dead_ref;
+        pool->takeover_usec = span_usec;
         pool->assign_needed = true;
         clock_format_span(span_usec, span, sizeof span);
         if (by_ref != 0)
                 (void) snprintf(by, sizeof by, " by worker %u", worker_ref_index(by_ref));
-        log_line(LOG_NOTICE,
+        log_line(MESSAGE_TAKEOVER, LOG_NOTICE,
                  &(struct log_fields){
                          .destination = pool->name, .worker_ref = dead_ref, .takeover_usec = span_usec },
                  "destination %s: the sessions of dead worker %u were taken over in %s%s", pool->name,
@@ -301,7 +306,8 @@ static void tell_latch(struct scan *scan, uint32_t pool_index) {
                 return;
         pool->latched_seen = latched;
         log_line(
-                latched ? LOG_ERR : LOG_NOTICE, &(struct log_fields){ .destination = pool->name },
+                latched ? MESSAGE_LATCH_SET : MESSAGE_LATCH_LIFTED, latched ? LOG_ERR : LOG_NOTICE,
+                &(struct log_fields){ .destination = pool->name },
                 latched ? "destination %s: a sync failed; nothing is cleaned or counted as moved until its data "
                           "are written again to a new place and synced"
                         : "destination %s: its data are synced again",
@@ -331,26 +337,13 @@ static void scan_begin(struct scan *scan) {
         }
 }
 
-/* A balance of a thousand sessions is told in a few lines. */
-static void tell_untold(struct scan *scan) {
-        struct manager *manager = scan->manager;
-
-        if (scan->now_usec - manager->owner_told_usec < USEC_PER_SEC)
-                return;
-        manager->owner_told_usec = scan->now_usec;
-        if (manager->owner_untold > 0)
-                log_line(LOG_INFO, NULL, "… and %u more changes of owner", manager->owner_untold);
-        manager->owner_told = manager->owner_untold = 0;
-}
-
 void sessions_scan(struct manager *manager) {
         struct scan scan = { .manager = manager, .now_usec = clock_usec() };
 
         assert(manager->segment);
         scan_begin(&scan);
-        tell_untold(&scan);
         for (uint32_t i = 0; i < manager->slot_high; i++)
                 if (manager->slots[i].used)
                         scan_slot(&scan, i);
-        manager->active |= manager->owner_untold > 0; /* so that they are told in a second */
+        manager->active |= log_tick(); /* what is held back is told in a second */
 }

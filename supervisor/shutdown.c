@@ -21,7 +21,8 @@ static int on_patience_end(sd_event_source *source, uint64_t usec, void *context
         (void) usec;
         for (size_t i = 0; i < PROCESS_COUNT_MAX; i++)
                 if (manager->processes[i].pid > 0)
-                        watch_kill(&manager->processes[i], "has not left within 90 s");
+                        watch_kill(&manager->processes[i], MESSAGE_WORKER_OVERDUE,
+                                   "has not left within 90 s");
         return 0;
 }
 
@@ -33,7 +34,8 @@ void shutdown_check(struct manager *manager) {
         if (watch_count(manager, LAYOUT_NONE, true) > 0)
                 return;
         clock_format_span(clock_usec() - manager->shutdown_usec, span, sizeof span);
-        log_line(LOG_NOTICE, NULL, "stopped: all workers have left, after %s", span);
+        log_line(MESSAGE_SUPERVISOR_STOPPED, LOG_NOTICE, NULL, "stopped: all workers have left, after %s",
+                 span);
         if (manager->segment)
                 atomic_store_explicit(&manager->segment->header->supervisor_pid, 0, memory_order_release);
         (void) sd_event_exit(manager->event, EXIT_SUCCESS);
@@ -48,14 +50,15 @@ void shutdown_begin(struct manager *manager) {
         manager->state = MANAGER_STOPPING;
         manager->shutdown_usec = clock_usec();
         (void) sd_notify(0, "STOPPING=1");
-        log_line(LOG_NOTICE, NULL, "stopping: workers finish their batch and leave (%u of them)",
+        log_line(MESSAGE_SUPERVISOR_STOPPING, LOG_NOTICE, NULL,
+                 "stopping: workers finish their batch and leave (%u of them)",
                  watch_count(manager, LAYOUT_NONE, true));
         if (manager->segment)
                 atomic_store_explicit(&manager->segment->header->stopping, 1, memory_order_release);
         r = sd_event_add_time_relative(manager->event, &manager->shutdown_source, CLOCK_MONOTONIC,
                                        SHUTDOWN_MOST_USEC, 0, on_patience_end, manager);
         if (r < 0)
-                log_line(LOG_ERR, NULL, "no timer for the end: %s", strerror(-r));
+                log_line(MESSAGE_SUPERVISOR_TROUBLE, LOG_ERR, NULL, "no timer for the end: %s", strerror(-r));
         for (size_t i = 0; i < PROCESS_COUNT_MAX; i++) {
                 struct process *process = &manager->processes[i];
 

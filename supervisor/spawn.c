@@ -83,14 +83,17 @@ static void _noreturn_ worker_exec(const struct manager *manager, uint32_t pool_
         (void) unsetenv("NOTIFY_SOCKET"); /* the supervisor alone speaks to systemd */
         (void) unsetenv("WATCHDOG_USEC");
         (void) unsetenv("WATCHDOG_PID");
-        (void) close_range(3, ~0U, 0);
+        /* Closed by the exec, so that its failure can still be told: libsystemd has a descriptor of its own. */
+        if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+                (void) close_range(3, ~0U, 0);
         (void) execv(manager->worker_path, (char *const *) arguments);
-        log_line(LOG_ERR, NULL, "cannot run %s: %m", manager->worker_path);
+        log_line(MESSAGE_WORKER_NOT_STARTED, LOG_ERR, NULL, "cannot run %s: %m", manager->worker_path);
         _exit(127);
 }
 
 static int spawn_failed(const struct manager *manager, uint32_t pool_index, int r) {
-        log_line(LOG_ERR, &(struct log_fields){ .destination = manager->pools[pool_index].name },
+        log_line(MESSAGE_WORKER_NOT_STARTED, LOG_ERR,
+                 &(struct log_fields){ .destination = manager->pools[pool_index].name },
                  "destination %s: cannot start a worker: %s; will try again", manager->pools[pool_index].name,
                  strerror(-r));
         return r;
@@ -127,7 +130,8 @@ int spawn_worker(struct manager *manager, uint32_t pool_index) {
                 return spawn_failed(manager, pool_index, r < 0 ? r : -ENOMEM);
         }
         pid_fd = -1; /* the record's */
-        log_line(LOG_INFO, &(struct log_fields){ .destination = pool->name, .pid = pid },
+        log_line(MESSAGE_WORKER_STARTED, LOG_INFO,
+                 &(struct log_fields){ .destination = pool->name, .pid = pid },
                  "destination %s: started worker process %d", pool->name, pid);
         return 0;
 }

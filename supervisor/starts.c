@@ -49,8 +49,8 @@ static void wait_for(uint64_t delay_usec, uint32_t count) {
         char span[32];
 
         clock_format_span(delay_usec, span, sizeof span);
-        log_line(LOG_WARNING, NULL, "ended %u times in a row as soon as it was started: waits %s", count,
-                 span);
+        log_line(MESSAGE_SUPERVISOR_TROUBLE, LOG_WARNING, NULL,
+                 "ended %u times in a row as soon as it was started: waits %s", count, span);
         (void) sd_notifyf(0, "STATUS=ended %u times in a row as soon as it was started: waits %s", count,
                           span);
         (void) nanosleep(&pause, NULL); /* SIGTERM ends us here, and nothing is to be put away */

@@ -140,17 +140,19 @@ static void process_ended(struct process *process, bool orderly, const char *how
         struct log_fields fields = { .destination = pool->name,
                                      .worker_ref = process->ref,
                                      .pid = process->pid };
+        enum message_kind kind = orderly && expected ? MESSAGE_WORKER_LEFT : MESSAGE_WORKER_ENDED;
         char name[48], wait[80] = "", span[32];
 
         if (!expected) {
                 delay_grow(pool, lived_usec, now_usec);
                 if (pool->restart_usec > now_usec) {
+                        kind = MESSAGE_WORKER_DIES_OFTEN;
                         clock_format_span(pool->restart_usec - now_usec, span, sizeof span);
                         (void) snprintf(wait, sizeof wait, "; the next one starts in %s", span);
                 }
         }
-        log_line(orderly && expected ? LOG_INFO : LOG_WARNING, &fields, "destination %s: %s %s%s", pool->name,
-                 process_name(process, name, sizeof name), how, wait);
+        log_line(kind, orderly && expected ? LOG_INFO : LOG_WARNING, &fields, "destination %s: %s %s%s",
+                 pool->name, process_name(process, name, sizeof name), how, wait);
         pool->assign_needed = true;
         watch_forget(process);
         if (manager->state == MANAGER_STOPPING)
@@ -251,21 +253,28 @@ void watch_drain(struct process *process) {
 
 static int on_survival(sd_event_source *source, uint64_t usec, void *context) {
         struct process *process = context;
+        struct log_fields fields = { .destination = process->manager->pools[process->pool_index].name,
+                                     .worker_ref = process->ref,
+                                     .pid = process->pid };
         char name[48];
 
         (void) source;
         (void) usec;
         log_line(
-                LOG_ERR, &(struct log_fields){ .worker_ref = process->ref, .pid = process->pid },
+                MESSAGE_WORKER_SURVIVES_KILL, LOG_ERR, &fields,
                 "destination %s: %s survives SIGKILL (uninterruptible wait): the kernel waits for a disk or a "
                 "file server; its sessions stay with it until it is gone, because only its end is a proof",
-                process->manager->pools[process->pool_index].name, process_name(process, name, sizeof name));
+                fields.destination, process_name(process, name, sizeof name));
         return 0;
 }
 
 /* S3: only through the pidfd, so never another process that got its pid. */
-void watch_kill(struct process *process, const char *reason) {
+void watch_kill(struct process *process, enum message_kind kind, const char *reason) {
         struct manager *manager = process->manager;
+        struct log_fields fields = { .destination = manager->pools[process->pool_index].name,
+                                     .worker_ref = process->ref,
+                                     .pid = process->pid,
+                                     .reason = reason };
         char name[48];
         int r;
 
@@ -273,16 +282,14 @@ void watch_kill(struct process *process, const char *reason) {
                 return;
         r = process_signal(process->pid_fd, SIGKILL);
         process->kill_usec = clock_usec();
-        log_line(LOG_ERR,
-                 &(struct log_fields){ .worker_ref = process->ref, .pid = process->pid, .reason = reason },
-                 "destination %s: %s %s; %s", manager->pools[process->pool_index].name,
+        log_line(kind, LOG_ERR, &fields, "destination %s: %s %s; %s", fields.destination,
                  process_name(process, name, sizeof name), reason,
                  r < 0 ? "it could not be killed" : "it is killed");
         r = sd_event_add_time_relative(manager->event, &process->kill_source, CLOCK_MONOTONIC, SURVIVES_USEC,
                                        0, on_survival, process);
         if (r < 0)
-                log_line(LOG_WARNING, NULL, "no timer for the end of process %d: %s", process->pid,
-                         strerror(-r));
+                log_line(MESSAGE_SUPERVISOR_TROUBLE, LOG_WARNING, NULL,
+                         "no timer for the end of process %d: %s", process->pid, strerror(-r));
 }
 
 /* ---- entries of the segment -------------------------------------------------------------------------- */
@@ -310,8 +317,8 @@ static void refuse_entry(struct manager *manager, uint32_t index, uint64_t life,
         if (manager->bad_worker_told[index] == life)
                 return;
         manager->bad_worker_told[index] = life;
-        log_line(LOG_ERR, NULL, "worker entry %u of the segment is not believed: %s; it gets no sessions",
-                 index, why);
+        log_line(MESSAGE_SEGMENT_DAMAGED, LOG_ERR, NULL,
+                 "worker entry %u of the segment is not believed: %s; it gets no sessions", index, why);
 }
 
 /* An entry that is LIVE and that no process of ours belongs to: a supervisor before us started it, or died
@@ -342,8 +349,10 @@ static struct process *adopt_entry(struct manager *manager, uint32_t index, uint
                 fd_close(&pid_fd);
                 return NULL;
         }
-        log_line(LOG_NOTICE,
-                 &(struct log_fields){ .destination = manager->pools[pool_index].name, .pid = (int) pid },
+        log_line(MESSAGE_WORKER_ADOPTED, LOG_NOTICE,
+                 &(struct log_fields){ .destination = manager->pools[pool_index].name,
+                                       .worker_ref = worker_ref(index, life >> 8),
+                                       .pid = (int) pid },
                  "destination %s: adopted worker %u (pid %u)", manager->pools[pool_index].name, index, pid);
         return process;
 }
@@ -377,7 +386,7 @@ static void member_seen(struct manager *manager, uint32_t index, uint64_t life) 
         process->leaving |= atomic_load_explicit(&worker->drain_ref, memory_order_relaxed) == ref;
         manager->pools[pool_index].assign_needed = true;
         if (process->is_child)
-                log_line(LOG_INFO,
+                log_line(MESSAGE_WORKER_JOINED, LOG_INFO,
                          &(struct log_fields){ .destination = manager->pools[pool_index].name,
                                                .worker_ref = ref,
                                                .pid = (int) pid },

@@ -288,7 +288,7 @@ static void journal_is_deaf(struct worker *worker, const struct failure *failure
 
         if (!worker->journal_is_deaf)
                 log_line(
-                        LOG_WARNING,
+                        MESSAGE_JOURNAL_DEAF, LOG_WARNING,
                         &(struct log_fields){ .destination = worker->settings.name, .reason = failure->text },
                         "the journal cannot be written: %s. Movement goes on; until it can, an older destination "
                         "would not be noticed",

@@ -53,7 +53,7 @@ void latch_set(struct worker *worker, const struct failure *failure) {
         latch_name(worker, name, sizeof(name));
         r = directory < 0 ? -EBADF : file_replace_text(directory, name, failure->text, 0640);
         log_line(
-                LOG_ERR, &fields,
+                MESSAGE_LATCH_SET, LOG_ERR, &fields,
                 "a sync failed: %s. Destination %s is latched; nothing is cleaned at a source until its bytes are "
                 "written anew and synced%s",
                 failure->text, worker->settings.name,
@@ -110,7 +110,8 @@ int latch_clear(struct worker *worker, struct failure *ret_failure) {
         if (r < 0)
                 return r;
         log_line(
-                LOG_NOTICE, &(struct log_fields){ .destination = worker->settings.name },
+                MESSAGE_LATCH_LIFTED, LOG_NOTICE,
+                &(struct log_fields){ .destination = worker->settings.name },
                 "destination %s: the latch is off; what was uncertain is written anew and synced, each session's before it "
                 "goes on",
                 worker->settings.name);

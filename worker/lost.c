@@ -109,7 +109,7 @@ void lost_set(struct session *session, const struct failure *failure) {
         r = write_files(session, &told, failure->text);
         if (r < 0)
                 log_line(
-                        LOG_ERR, &fields,
+                        MESSAGE_SOURCE_MARK_FAILED, LOG_ERR, &fields,
                         "source %s: that its sync failed cannot be kept in %s (%s), and a reboot would forget "
                         "it: look at the disk and at the source before one",
                         session->entry->config.source, session->worker->directories.state, strerror(-r));
@@ -134,7 +134,8 @@ void lost_clear(struct session *session) {
                 return;
         r = remove_file(session);
         if (r < 0)
-                log_line(LOG_WARNING, &(struct log_fields){ .session = session->entry->config.session },
+                log_line(MESSAGE_SOURCE_MARK_FAILED, LOG_WARNING,
+                         &(struct log_fields){ .session = session->entry->config.session },
                          "session %s: that a sync of its source failed cannot be taken back in %s (%s); a "
                          "restart may ask for `baton adopt` again",
                          session->entry->config.session, session->worker->directories.state, strerror(-r));

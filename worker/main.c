@@ -136,9 +136,11 @@ int main(int argc, char *argv[]) {
                 r = work(&worker, &failure);
         }
         if (r < 0) {
-                log_line(LOG_ERR, NULL, "%s", failure.text);
+                log_line(MESSAGE_WORKER_FAILED, LOG_ERR, NULL, "%s", failure.text);
+                log_finish();
                 return r == -ESTALE || r == -ENOENT ? EXIT_TRY_AGAIN : EXIT_FAILURE;
         }
         worker_done(&worker);
+        log_finish();
         return EXIT_SUCCESS;
 }

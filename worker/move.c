@@ -54,7 +54,8 @@ static int park_event(struct session *session, const struct event *event, const 
         step_over(session, event);
         if (strncmp(reason, told, (size_t) told_bytes) == 0)
                 reason += told_bytes; /* a destination's sentence may begin with it */
-        log_line(LOG_WARNING, &fields, "event %" PRIu64 " is parked: %s", event->position, reason);
+        log_line(MESSAGE_EVENT_PARKED, LOG_WARNING, &fields, "event %" PRIu64 " is parked: %s",
+                 event->position, reason);
         return 0;
 }
 
@@ -250,7 +251,7 @@ int move_tail(struct session *session, struct failure *ret_failure) {
                 return r;
         session->tail_pending = false;
         session->changed = true;
-        log_line(LOG_NOTICE, &fields,
+        log_line(MESSAGE_TAIL_CUT, LOG_NOTICE, &fields,
                  "%s: the owner before left bytes beyond the recorded length: %" PRIu64
                  " events in them are whole and "
                  "kept, %" PRIu64 " bytes are cut and kept aside",

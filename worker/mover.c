@@ -127,6 +127,7 @@ int mover_run(struct worker *worker) {
 
                 take_handoffs(worker);
                 (void) worker_pulse(worker);
+                (void) log_tick();
                 /* S11; or someone holds us for dead: then nothing here is ours any more. */
                 if (atomic_load(&worker->segment->header->condemned) ||
                     !life_is_live(worker->segment, worker->ref))

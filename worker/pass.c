@@ -101,7 +101,8 @@ static int journals_load(struct pass *pass, struct failure *ret_failure) {
         if (!worker->journal_table)
                 return r;
         for (uint32_t i = 0; i < journal_table_finding_count(worker->journal_table); i++)
-                log_line(LOG_NOTICE, &(struct log_fields){ .destination = worker->settings.name }, "%s",
+                log_line(MESSAGE_JOURNAL_FINDING, LOG_NOTICE,
+                         &(struct log_fields){ .destination = worker->settings.name }, "%s",
                          journal_table_finding(worker->journal_table, i));
         return r;
 }

@@ -76,7 +76,8 @@ int target_open(struct worker *worker, struct failure *ret_failure) {
 
         if (worker->destination && worker->destination_ops->is_stale(worker->destination)) {
                 log_line(
-                        LOG_WARNING, &(struct log_fields){ .destination = worker->settings.name },
+                        MESSAGE_DESTINATION_REPLACED, LOG_WARNING,
+                        &(struct log_fields){ .destination = worker->settings.name },
                         "destination %s: its path leads to another file now; it is opened again and compared",
                         worker->settings.name);
                 target_close(worker);

@@ -81,7 +81,7 @@ Test(supervisor_ping, S3_a_victim_that_survives_sigkill_by_a_second_is_reported)
         victim = some_member(manager);
         pid = victim->pid;
         cr_assert_geq(sd_event_source_set_enabled(victim->source, SD_EVENT_OFF), 0);
-        watch_kill(victim, "is in the way of a test");
+        watch_kill(victim, MESSAGE_WORKER_HUNG, "is in the way of a test");
         cr_assert_eq(log_said("it is killed"), 1);
         cr_assert_eq(set_for_usec(manager, victim->kill_source), 1 * USEC_PER_SEC);
         turn_for(manager, 50 * USEC_PER_MSEC);
@@ -109,7 +109,7 @@ Test(supervisor_ping, S3_a_victim_that_dies_is_not_said_to_survive) {
         log_listen();
         victim = some_member(manager);
         pid = victim->pid;
-        watch_kill(victim, "is in the way of a test");
+        watch_kill(victim, MESSAGE_WORKER_HUNG, "is in the way of a test");
         timer = sd_event_source_ref(victim->kill_source);
         until(manager, is_balanced(manager, 1, 1) && some_member(manager)->pid != pid);
         cr_assert_eq(sd_event_source_get_enabled(timer, NULL), 0, "its timer went with it");
