@@ -325,6 +325,8 @@ install: all $(UNITS)
 	install -m 644 $(UNITS) packaging/systemd/baton.socket $(DESTDIR)$(UNITDIR)
 	install -m 644 packaging/systemd/baton.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/baton.conf
 	install -m 644 packaging/systemd/baton.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/baton.conf
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/catalog
+	install -m 644 packaging/systemd/baton.catalog $(DESTDIR)$(PREFIX)/lib/systemd/catalog
 	install -d $(DESTDIR)$(PREFIX)/include/baton/base
 	for header in include/baton/*.h base/failure.h base/macro.h base/text.h base/url.h; do \
 		sed -e 's,^#include "include/\(baton/.*\)",#include <\1>,' \
