@@ -310,6 +310,8 @@ static int segment_serve(struct manager *manager, const struct plan *plan, bool 
         r = records_new(manager, ret_failure);
         if (r < 0)
                 return r;
+        manager->told_until_usec = atomic_load_explicit(&manager->segment->header->supervisor_beat_usec,
+                                                        memory_order_relaxed);
         pools_load(manager);
         watch_members(manager);
         workers = watch_count(manager, LAYOUT_NONE, true);

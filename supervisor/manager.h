@@ -102,6 +102,8 @@ struct manager {
         bool pending, active; /* found by the last look: come again soon */
         uint32_t phase_count[SESSION_PHASE_COUNT];
         uint32_t owned_count, unready_count;
+        uint64_t
+                told_until_usec; /* the last beat of the supervisor before us, which told what came before; or 0 */
         /* ping.c */
         sd_event_source *ping_source;
         uint64_t ping_usec;

@@ -33,6 +33,9 @@ static void pool_load(struct manager *manager, uint32_t index) {
         pool->wanted = MIN_OF(atomic_load_explicit(&shared->workers_wanted, memory_order_relaxed),
                               manager->segment->worker_count);
         pool->takeover_seen = atomic_load_explicit(&shared->takeover_count, memory_order_relaxed);
+        if (pool->takeover_seen > 0 && atomic_load_explicit(&shared->takeover_last_usec,
+                                                            memory_order_relaxed) > manager->told_until_usec)
+                pool->takeover_seen--; /* while there was no supervisor: it is told now */
 }
 
 static void slot_load(struct manager *manager, uint32_t index) {
@@ -49,7 +52,8 @@ static void slot_load(struct manager *manager, uint32_t index) {
         if (r < 0 || view.pool_index >= manager->segment->pool_count)
                 return; /* unreadable: sessions_scan() tells; it belongs to no pool and is never used */
         record->pool_index = view.pool_index;
-        record->owner_ref = view.owner_ref;
+        /* Who came to own it while there was no supervisor is told now. */
+        record->owner_ref = view.owned_since_usec > manager->told_until_usec ? 0 : view.owner_ref;
         record->quarantine_told = view.quarantined;
 }
 

@@ -16,15 +16,11 @@
 #include "shm/words.h"
 #include "supervisor/manager.h"
 
-static const struct {
-        const char *name;
-        enum message_kind kind;
-} takes[] = {
-        [0] = { "", MESSAGE_SESSION_OWNED },
-        [TAKE_ASSIGNED] = { "as assigned", MESSAGE_SESSION_OWNED },
-        [TAKE_HANDOVER] = { "by agreement", MESSAGE_SESSION_HANDED_OVER },
-        [TAKE_HEIR] = { "as heir", MESSAGE_SESSION_TAKEN_OVER },
-        [TAKE_BALANCE] = { "by balance", MESSAGE_SESSION_HANDED_OVER },
+static const char *const take_names[] = {
+        [TAKE_ASSIGNED] = "as assigned",
+        [TAKE_HANDOVER] = "by agreement",
+        [TAKE_HEIR] = "as heir",
+        [TAKE_BALANCE] = "by balance",
 };
 
 struct scan {
@@ -47,12 +43,23 @@ const char *sessions_name(const struct manager *manager, uint32_t slot_index, ch
 }
 
 /* ---- owner ------------------------------------------------------------------------------------------ */
+/* Given to it by the owner before, or taken because that one is gone? The supervisor may have assigned it anew
+ * before a survivor looked, so that not only an heir takes over. */
+static enum message_kind owner_kind(const struct scan *scan, const struct slot_view *view) {
+        if (view->previous_ref == 0 || view->previous_ref == view->owner_ref)
+                return MESSAGE_SESSION_OWNED;
+        if (view->taken_by == TAKE_HANDOVER)
+                return MESSAGE_SESSION_HANDED_OVER;
+        return life_is_live(scan->manager->segment, view->previous_ref) ? MESSAGE_SESSION_OWNED
+                                                                        : MESSAGE_SESSION_TAKEN_OVER;
+}
+
 static void tell_owner(struct scan *scan, uint32_t slot_index, const struct slot_view *view) {
         struct slot_record *record = &scan->manager->slots[slot_index];
-        struct log_fields fields = { .worker_ref = view->owner_ref, .epoch = view->epoch };
-        uint32_t take = view->taken_by < ELEMENTSOF(takes) ? view->taken_by : 0;
         const struct pool *pool = &scan->manager->pools[record->pool_index];
+        struct log_fields fields = { .worker_ref = view->owner_ref, .epoch = view->epoch };
         char name[LAYOUT_NAME_BYTES * 2], from[32] = "";
+        const char *how = view->taken_by < ELEMENTSOF(take_names) ? take_names[view->taken_by] : NULL;
 
         if (record->owner_ref == view->owner_ref)
                 return;
@@ -61,10 +68,10 @@ static void tell_owner(struct scan *scan, uint32_t slot_index, const struct slot
                         (void) snprintf(from, sizeof from, " from worker %u",
                                         worker_ref_index(view->previous_ref));
                 fields.session = sessions_name(scan->manager, slot_index, name, sizeof name);
-                if (take == TAKE_HEIR && view->previous_ref == pool->takeover_ref)
+                if (view->previous_ref == pool->takeover_ref)
                         fields.takeover_usec = pool->takeover_usec;
-                log_line(takes[take].kind, LOG_INFO, &fields, "session %s:%s to worker %u %s", name, from,
-                         worker_ref_index(view->owner_ref), takes[take].name);
+                log_line(owner_kind(scan, view), LOG_INFO, &fields, "session %s:%s to worker %u %s", name,
+                         from, worker_ref_index(view->owner_ref), how ? how : "");
         }
         record->owner_ref = view->owner_ref;
         record->phase = SESSION_STARTING; /* of this owner; sequence 0 makes its first word be read */
