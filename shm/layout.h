@@ -54,7 +54,7 @@ struct layout_header {
         LAYOUT_LINE_ALIGNED _Atomic uint32_t supervisor_pid; /* 0: none */
         _Atomic uint32_t slot_used; /* high-water mark: slots at and above were never used */
         _Atomic uint64_t supervisor_start_ticks;
-        _Atomic uint64_t supervisor_beat_usec; /* each turn of its loop, at most 1/s */
+        _Atomic uint64_t supervisor_beat_usec; /* turns of its loop, about 1/s */
         _Atomic uint64_t config_generation;    /* +1 at each (re)load; read by `reload` */
         _Atomic uint64_t stall_timeout_usec;
         _Atomic uint64_t adopt_timeout_usec;

@@ -283,6 +283,11 @@ void adopt_beat(struct manager *manager) {
                 atomic_store_explicit(beat, now_usec, memory_order_relaxed);
 }
 
+void adopt_told(struct manager *manager, uint64_t until_usec) {
+        atomic_store_explicit(&manager->segment->header->supervisor_beat_usec, until_usec,
+                              memory_order_relaxed);
+}
+
 /* Before the first worker is started: it watches us through these words. */
 static int publish(struct manager *manager, struct failure *ret_failure) {
         struct layout_header *header = manager->segment->header;

@@ -181,6 +181,8 @@ int adopt_check_runtime(const struct manager *manager, struct failure *ret_failu
 int adopt_segment(struct manager *manager, struct failure *ret_failure);
 int adopt_make(struct manager *manager, int *ret_holder_pid, struct failure *ret_failure);
 void adopt_beat(struct manager *manager); /* header: at most once a second */
+/* A beat at once: what came before is told, and the next supervisor need not. */
+void adopt_told(struct manager *manager, uint64_t until_usec);
 
 /* ---- renew.c --------------------------------------------------------------------------------------- */
 int renew_wait(struct manager *manager, struct failure *ret_failure);

@@ -26,6 +26,7 @@ static const char *const take_names[] = {
 struct scan {
         struct manager *manager;
         uint64_t now_usec;
+        bool told; /* a change of owner */
         bool eligible_pool[LAYOUT_POOL_COUNT_MAX];
 };
 
@@ -70,6 +71,7 @@ static void tell_owner(struct scan *scan, uint32_t slot_index, const struct slot
                 fields.session = sessions_name(scan->manager, slot_index, name, sizeof name);
                 if (view->previous_ref == pool->takeover_ref)
                         fields.takeover_usec = pool->takeover_usec;
+                scan->told = true;
                 log_line(owner_kind(scan, view), LOG_INFO, &fields, "session %s:%s to worker %u %s", name,
                          from, worker_ref_index(view->owner_ref), how ? how : "");
         }
@@ -291,6 +293,7 @@ static void tell_takeover(struct scan *scan, uint32_t pool_index) {
         if (count == pool->takeover_seen)
                 return;
         pool->takeover_seen = count;
+        scan->told = true;
         pool->takeover_ref = dead_ref;
         pool->takeover_usec = span_usec;
         pool->assign_needed = true;
@@ -352,5 +355,7 @@ void sessions_scan(struct manager *manager) {
         for (uint32_t i = 0; i < manager->slot_high; i++)
                 if (manager->slots[i].used)
                         scan_slot(&scan, i);
+        if (scan.told) /* until it began: rather twice than never */
+                adopt_told(manager, scan.now_usec);
         manager->active |= log_tick(); /* what is held back is told in a second */
 }

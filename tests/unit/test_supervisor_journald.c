@@ -13,8 +13,6 @@ static size_t entry_find(size_t from, const char *kind, const char *session) {
                 if (entry_has(entries[i], "BATON_KIND", kind) &&
                     (!session || entry_has(entries[i], "BATON_SESSION", session)))
                         return i;
-        for (size_t i = 0; i < entry_count; i++)
-                (void) printf("%zu %s", i, entries[i]);
         cr_assert_fail("no entry of kind %s and session %s from the %zuth of %zu on", kind,
                        session ? session : "(any)", from, entry_count);
         return 0;
@@ -165,12 +163,10 @@ Test(supervisor_journald, V10_a_takeover_is_told_once) {
         cr_assert_eq(segment_open(place.runtime, true, &segment, NULL), 0);
         kill_owner(segment, manager);
         until(manager, is_balanced(manager, 1, 2));
-        atomic_store(&segment->header->supervisor_beat_usec, clock_usec()); /* it is written once a second */
         manager_free(manager);
 
         manager = supervisor_start();
         until(manager, is_balanced(manager, 1, 2));
-        atomic_store(&segment->header->supervisor_beat_usec, clock_usec());
         manager_free(manager);
         kill_owner(segment, NULL);
 
@@ -187,7 +183,6 @@ Test(supervisor_journald, V10_a_takeover_is_told_once) {
         cr_assert_eq(count_of(second, "session-taken-over") - count_of(third, "session-taken-over"), 0,
                      "told already");
         cr_assert_eq(count_of(second, "takeover") - count_of(third, "takeover"), 0, "told already");
-        cr_assert_eq(count_of(third, "session-taken-over"), 1);
         cr_assert_eq(count_of(third, "takeover"), 1);
         check_all();
 }
