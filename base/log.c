@@ -11,16 +11,12 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-/* The locations that these macros would add are those of this file: of no use to anyone. */
-#define SD_JOURNAL_SUPPRESS_LOCATION
-#include <systemd/sd-journal.h>
-
 #include "base/clock.h"
+#include "base/log_journald.h"
 #include "base/log_limit.h"
 #include "base/text.h"
 
@@ -32,26 +28,14 @@
 static const char *program_name = "baton";
 static bool to_journald;
 static _Atomic int priority_most = LOG_INFO;
-
-/* JOURNAL_STREAM is "device:inode" of the stream that systemd gave us; stderr may since have been
- * directed elsewhere, and then a person reads it. */
-static bool stderr_is_journald(void) {
-        const char *stream = getenv("JOURNAL_STREAM");
-        unsigned long long device, inode;
-        struct stat status;
-
-        if (!stream || sscanf(stream, "%llu:%llu", &device, &inode) != 2)
-                return false;
-        if (fstat(STDERR_FILENO, &status) < 0)
-                return false;
-        return status.st_dev == device && status.st_ino == inode;
-}
+/* Lines that journald did not take, until that is told. */
+static _Atomic uint32_t lost_count;
 
 void log_init(const char *program) {
         assert(program);
 
         program_name = program;
-        to_journald = stderr_is_journald();
+        to_journald = log_journald_open();
 }
 
 void log_level(int priority_max) {
@@ -107,7 +91,7 @@ struct line {
 };
 
 /* ---- journald -------------------------------------------------------------------------------- */
-static void line_to_journald(struct line *line) {
+static int line_to_journald(struct line *line) {
         char message[LINE_BYTES + sizeof("MESSAGE=")], heads[4][64];
         struct iovec iov[1 + ELEMENTSOF(heads) + FIELD_COUNT_MAX];
         int count = 0;
@@ -123,7 +107,7 @@ static void line_to_journald(struct line *line) {
         for (size_t i = 0; i < line->list.count; i++)
                 iov[count++] = (struct iovec){ .iov_base = line->list.texts[i],
                                                .iov_len = strlen(line->list.texts[i]) };
-        (void) sd_journal_sendv(iov, count); /* nobody could be told */
+        return log_journald_send(iov, count);
 }
 
 /* ---- stderr ---------------------------------------------------------------------------------- */
@@ -194,7 +178,8 @@ static void line_to_stderr(const struct line *line) {
 }
 
 /* ---- a line -------------------------------------------------------------------------------------- */
-static void said_tell(const struct log_said *said, uint32_t held_count) {
+/* 0, or -errno: journald does not take it. */
+static int said_write(const struct log_said *said, uint32_t held_count) {
         struct line line = { .message = message_of(said->kind),
                              .priority = said->priority,
                              .sentence = said->sentence };
@@ -203,10 +188,33 @@ static void said_tell(const struct log_said *said, uint32_t held_count) {
                 fields_collect(said->fields, &line.list);
         if (held_count > 0)
                 field_add(&line.list, "BATON_SUPPRESSED=%" PRIu32, held_count);
-        if (to_journald)
-                line_to_journald(&line);
-        else
+        if (!to_journald) {
                 line_to_stderr(&line);
+                return 0;
+        }
+        return line_to_journald(&line);
+}
+
+/* True if journald took all that it was told. */
+static bool lost_tell(void) {
+        uint32_t count = atomic_exchange_explicit(&lost_count, 0, memory_order_relaxed);
+        char sentence[96];
+        const struct log_said said = { MESSAGE_LINES_LOST, LOG_WARNING, NULL, sentence };
+
+        if (count == 0)
+                return true;
+        (void) snprintf(sentence, sizeof sentence, "journald did not read: lines that are lost: %" PRIu32,
+                        count);
+        if (said_write(&said, count) >= 0)
+                return true;
+        atomic_fetch_add_explicit(&lost_count, count, memory_order_relaxed);
+        return false;
+}
+
+static void said_tell(const struct log_said *said, uint32_t held_count) {
+        /* In their order: what was lost came before. */
+        if (!lost_tell() || said_write(said, held_count) < 0)
+                atomic_fetch_add_explicit(&lost_count, 1, memory_order_relaxed);
 }
 
 void log_line(enum message_kind kind, int priority, const struct log_fields *fields, const char *format,
@@ -265,12 +273,14 @@ static void all_tell(bool all) {
 }
 
 bool log_tick(void) {
-        if (!log_limit_is_pending())
-                return false;
-        all_tell(false);
-        return log_limit_is_pending();
+        if (log_limit_is_pending())
+                all_tell(false);
+        if (atomic_load_explicit(&lost_count, memory_order_relaxed) > 0)
+                (void) lost_tell();
+        return log_limit_is_pending() || atomic_load_explicit(&lost_count, memory_order_relaxed) > 0;
 }
 
 void log_finish(void) {
         all_tell(true);
+        (void) lost_tell();
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One line for each event of interest: to stderr when a person runs it, structured to journald
- * (sd_journal_sendv) when stderr is journald's stream (JOURNAL_STREAM matches it). Never a payload
+ * (its native protocol) when stderr is journald's stream (JOURNAL_STREAM matches it). Never a payload
  * (P5). Libraries (base, shm, source, destination, journal) never log; supervisor, mover and command
  * line do, once for each thing that happens.
  *
  * Too many lines of one kind about one session are held back, and counted, and the count is told (log_limit.h): by
  * log_tick(), which whoever logs calls now and then, and by log_finish() before the end of the program.
  * Thread-safe after log_init(). No allocation; errno is kept. Not for signal handlers. A child of fork() may log, if
- * its parent had one thread and its descriptors are open: libsystemd keeps one to journald's socket. */
+ * its parent had one thread and its descriptors are open: one is a socket to journald. A journald that
+ * hangs is waited for 0.1 s, once; what it does not take is lost, and how many lines it was is told later. */
 #pragma once
 
 #include <stdbool.h>
@@ -35,7 +36,7 @@ void log_line(enum message_kind kind, int priority, const struct log_fields *fie
         _printf_(4, 5);
 
 /* Tells what was held back and whose window has ended. True: something still is; come again, in a second or when it
- * suits. One load where nothing is. */
+ * suits. Two loads where nothing is. */
 bool log_tick(void);
 /* Tells all that is held back. Before the program ends, or becomes another. */
 void log_finish(void);

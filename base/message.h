@@ -71,6 +71,8 @@ enum message_kind {
         /* Control */
         MESSAGE_CONTROL_REFUSED,
         MESSAGE_CONTROL_TROUBLE,
+        /* The log */
+        MESSAGE_LINES_LOST,
         MESSAGE_COUNT
 };
 

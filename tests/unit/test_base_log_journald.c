@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What journald is sent: ids, fields, and the count of what was held back. */
 
+#include "base/clock.h"
 #include "tests/unit/journald_fixture.h"
 
 static void expect_field(const char *entry, const char *name, const char *value) {
@@ -94,4 +95,42 @@ Test(log_journald, a_text_is_no_second_field) {
         expect_field(entries[0], "MESSAGE", "a MESSAGE_ID=b");
         expect_field(entries[0], "BATON_REASON", "b PRIORITY=0 _PID=1");
         cr_assert_eq(entry_field_count(entries[0]), 7, "%s", entries[0]);
+}
+
+static bool receive(char entry[ENTRY_BYTES]) {
+        ssize_t bytes = recv(journald_fd, entry, ENTRY_BYTES - 1, MSG_DONTWAIT);
+
+        entry[bytes > 0 ? bytes : 0] = '\0';
+        return bytes > 0;
+}
+
+/* B11: nobody waits for a journald that hangs, and what it missed is counted. */
+Test(log_journald, B11_a_journald_that_does_not_read_stops_nobody, .timeout = 20) {
+        char entry[ENTRY_BYTES], session[32], count[32];
+        uint64_t started_usec;
+        uint32_t taken = 0;
+
+        JOURNALD_BEGIN();
+        journald_end(); /* nobody reads from here on */
+        started_usec = clock_usec();
+        for (int i = 0; i < 5000; i++) {
+                (void) snprintf(session, sizeof session, "s%d", i);
+                log_line(MESSAGE_SESSION_STOPPED, LOG_ERR, &(struct log_fields){ .session = session },
+                         "a line");
+        }
+        cr_assert_lt(clock_usec() - started_usec, 5 * USEC_PER_SEC, "not a tenth of a second for each");
+        cr_assert(log_tick(), "something is untold");
+        while (receive(entry))
+                taken++;
+        cr_assert_gt(taken, 0);
+        cr_assert_lt(taken, 5000);
+        cr_assert_not(log_tick());
+        cr_assert(receive(entry));
+        (void) snprintf(count, sizeof count, "%u", 5000 - taken);
+        expect_field(entry, "BATON_KIND", "lines-lost");
+        expect_field(entry, "BATON_SUPPRESSED", count);
+        cr_assert_not(receive(entry));
+        log_line(MESSAGE_RELOADED, LOG_NOTICE, NULL, "told again");
+        cr_assert(receive(entry));
+        expect_field(entry, "MESSAGE", "told again");
 }

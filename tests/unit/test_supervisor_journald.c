@@ -187,7 +187,7 @@ Test(supervisor_journald, V10_a_takeover_is_told_once) {
         check_all();
 }
 
-/* The child has closed its descriptors for the worker; libsystemd's must be there still. */
+/* The child closes its descriptors for the worker; the one to journald must be there still. */
 Test(supervisor_journald, V10_a_worker_that_cannot_be_executed_is_told) {
         struct manager *manager;
         size_t at;
