@@ -61,7 +61,7 @@ static void holder_signal(pid_t pid, int signal_number) {
         if (pid <= 1 || process_start_ticks(pid, &start_ticks) < 0 || process_open(pid, start_ticks, &fd) < 0)
                 return;
         if (process_signal(fd, signal_number) >= 0 && signal_number == SIGKILL)
-                log_line(MESSAGE_WORKER_OVERDUE, LOG_WARNING, &(struct log_fields){ .pid = pid },
+                log_line(MESSAGE_WORKERS_CLEARED, LOG_WARNING, &(struct log_fields){ .pid = pid },
                          "worker pid %d has not left within %d s: it is killed", pid,
                          (int) (CLEAR_KILL_USEC / USEC_PER_SEC));
 }
@@ -100,12 +100,12 @@ int clear_run(const struct directories *directories, struct failure *ret_failure
         r = workers_lock_exclusive(directories->state, &workers_fd, &holder, ret_failure);
         if (r != -EBUSY)
                 return r; /* 0, nobody is left: the rule */
-        log_line(MESSAGE_SUPERVISOR_STOPPING, LOG_NOTICE, &(struct log_fields){ .pid = holder },
+        log_line(MESSAGE_WORKERS_CLEARED, LOG_NOTICE, &(struct log_fields){ .pid = holder },
                  "workers are left (pid %d): they finish their batch and leave", holder);
         r = wait_until_gone(directories, ret_failure);
         if (r < 0)
                 return r;
         clock_format_span(clock_usec() - since_usec, span, sizeof span);
-        log_line(MESSAGE_SUPERVISOR_STOPPING, LOG_NOTICE, NULL, "all workers have left, after %s", span);
+        log_line(MESSAGE_WORKERS_CLEARED, LOG_NOTICE, NULL, "all workers have left, after %s", span);
         return 0;
 }

@@ -132,8 +132,13 @@ static int on_call(sd_bus_message *message, void *context, sd_bus_error *ret_err
                 if (strcmp(calls[i].name, name) != 0)
                         continue;
                 r = rights_check(&connection->peer, calls[i].right, name, &failure);
-                if (r < 0)
+                if (r < 0) {
+                        log_line(MESSAGE_CONTROL_REFUSED, LOG_WARNING,
+                                 &(struct log_fields){ .pid = connection->peer.pid },
+                                 "pid %d of user %u may not ask for %s: refused", connection->peer.pid,
+                                 connection->peer.uid, name);
                         return refused(ret_error, r, CONTROL_ERROR_RIGHT, &failure);
+                }
                 return calls[i].run(connection->control->manager, message, ret_error);
         }
         return -EBADR; /* the interface has a method that the table lacks: sd-bus says that it is unknown */

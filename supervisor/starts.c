@@ -49,7 +49,7 @@ static void wait_for(uint64_t delay_usec, uint32_t count) {
         char span[32];
 
         clock_format_span(delay_usec, span, sizeof span);
-        log_line(MESSAGE_SUPERVISOR_TROUBLE, LOG_WARNING, NULL,
+        log_line(MESSAGE_SUPERVISOR_DIES_OFTEN, LOG_WARNING, NULL,
                  "ended %u times in a row as soon as it was started: waits %s", count, span);
         (void) sd_notifyf(0, "STATUS=ended %u times in a row as soon as it was started: waits %s", count,
                           span);

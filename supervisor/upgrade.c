@@ -56,7 +56,7 @@ void upgrade_look(struct manager *manager) {
                 return;
         }
         manager->upgrading = false;
-        log_line(MESSAGE_RELOADED, LOG_NOTICE, NULL, "upgraded: every worker runs what is installed (%s)",
+        log_line(MESSAGE_UPGRADED, LOG_NOTICE, NULL, "upgraded: every worker runs what is installed (%s)",
                  BATON_VERSION);
 }
 
@@ -179,11 +179,13 @@ static int on_exec(sd_event_source *source, void *context) {
         };
 
         (void) source;
-        log_line(MESSAGE_RELOADED, LOG_NOTICE, NULL, "becomes %s; its workers go on", manager->own_path);
+        log_line(MESSAGE_UPGRADE_BEGINS, LOG_NOTICE, NULL, "becomes %s; its workers go on",
+                 manager->own_path);
+        log_finish();
         control_pass(manager);
         (void) setenv(UPGRADE_ENVIRONMENT, "1", 1);
         execv(manager->own_path, (char *const *) (uintptr_t) argv);
-        log_line(MESSAGE_RELOAD_REFUSED, LOG_ERR, NULL, "cannot become %s: %m; the one that runs goes on",
+        log_line(MESSAGE_UPGRADE_REFUSED, LOG_ERR, NULL, "cannot become %s: %m; the one that runs goes on",
                  manager->own_path);
         (void) unsetenv(UPGRADE_ENVIRONMENT);
         manager->upgrading = false;
@@ -198,7 +200,7 @@ int upgrade_begin(struct manager *manager, struct failure *ret_failure) {
                                    "the supervisor is stopping, or waits for workers of the segment before");
         r = probe(manager, ret_failure);
         if (r < 0) {
-                log_line(MESSAGE_RELOAD_REFUSED, LOG_ERR, NULL, "not upgraded: %s", ret_failure->text);
+                log_line(MESSAGE_UPGRADE_REFUSED, LOG_ERR, NULL, "not upgraded: %s", ret_failure->text);
                 return r;
         }
         r = sd_event_add_defer(manager->event, NULL, on_exec, manager);

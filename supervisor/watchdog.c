@@ -53,7 +53,7 @@ static int on_time(sd_event_source *source, uint64_t usec, void *context) {
                 manager->watchdog_told = false;
         } else if (!manager->watchdog_told) {
                 manager->watchdog_told = true;
-                log_line(MESSAGE_SUPERVISOR_TROUBLE, LOG_ERR, NULL,
+                log_line(MESSAGE_SUPERVISOR_HUNG, LOG_ERR, NULL,
                          "the supervisor does not do what is due; systemd's watchdog will replace it");
         }
         r = sd_event_source_set_time_relative(source, manager->watchdog_usec);
