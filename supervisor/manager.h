@@ -72,7 +72,8 @@ struct slot_record {
         uint32_t phase; /* enum session_phase as last told */
         uint32_t failure_kind;
         bool used, bad_told, quarantine_told, reason_given;
-        uint64_t owner_ref; /* as last told */
+        uint64_t owner_ref; /* as last seen */
+        uint64_t told_ref;  /* the last owner: stays while there is none; 0: none yet */
 };
 
 enum manager_state { MANAGER_WAITING /* for a segment (S11) */, MANAGER_SERVING, MANAGER_STOPPING };

@@ -54,6 +54,7 @@ static void slot_load(struct manager *manager, uint32_t index) {
         record->pool_index = view.pool_index;
         /* Who came to own it while there was no supervisor is told now. */
         record->owner_ref = view.owned_since_usec > manager->told_until_usec ? 0 : view.owner_ref;
+        record->told_ref = record->owner_ref;
         record->quarantine_told = view.quarantined;
 }
 

@@ -44,20 +44,25 @@ const char *sessions_name(const struct manager *manager, uint32_t slot_index, ch
 }
 
 /* ---- owner ------------------------------------------------------------------------------------------ */
-/* Given to it by the owner before, or taken because that one is gone? The supervisor may have assigned it anew
- * before a survivor looked, so that not only an heir takes over. */
-static enum message_kind owner_kind(const struct scan *scan, const struct slot_view *view) {
-        if (view->previous_ref == 0 || view->previous_ref == view->owner_ref)
+/* Given to it by the owner before, or taken because that one is gone? Between two looks it may have changed hands
+ * more than once, and the supervisor may have assigned it anew before a survivor looked: not only an heir takes over. */
+static enum message_kind owner_kind(const struct scan *scan, const struct slot_view *view,
+                                    uint64_t before_ref) {
+        bool was_handed = view->taken_by == TAKE_HANDOVER;
+
+        if (before_ref == 0 || before_ref == view->owner_ref)
                 return MESSAGE_SESSION_OWNED;
-        if (view->taken_by == TAKE_HANDOVER)
+        if (was_handed && view->previous_ref == before_ref)
                 return MESSAGE_SESSION_HANDED_OVER;
-        return life_is_live(scan->manager->segment, view->previous_ref) ? MESSAGE_SESSION_OWNED
-                                                                        : MESSAGE_SESSION_TAKEN_OVER;
+        if (!life_is_live(scan->manager->segment, before_ref))
+                return MESSAGE_SESSION_TAKEN_OVER;
+        return was_handed ? MESSAGE_SESSION_HANDED_OVER : MESSAGE_SESSION_OWNED;
 }
 
 static void tell_owner(struct scan *scan, uint32_t slot_index, const struct slot_view *view) {
         struct slot_record *record = &scan->manager->slots[slot_index];
         const struct pool *pool = &scan->manager->pools[record->pool_index];
+        uint64_t before_ref = record->told_ref != 0 ? record->told_ref : view->previous_ref;
         struct log_fields fields = { .worker_ref = view->owner_ref, .epoch = view->epoch };
         char name[LAYOUT_NAME_BYTES * 2], from[32] = "";
         const char *how = view->taken_by < ELEMENTSOF(take_names) ? take_names[view->taken_by] : NULL;
@@ -65,17 +70,19 @@ static void tell_owner(struct scan *scan, uint32_t slot_index, const struct slot
         if (record->owner_ref == view->owner_ref)
                 return;
         if (record->session != LAYOUT_NONE && view->owner_ref != 0) {
-                if (view->previous_ref != 0 && view->previous_ref != view->owner_ref)
-                        (void) snprintf(from, sizeof from, " from worker %u",
-                                        worker_ref_index(view->previous_ref));
+                if (before_ref != 0 && before_ref != view->owner_ref)
+                        (void) snprintf(from, sizeof from, " from worker %u", worker_ref_index(before_ref));
                 fields.session = sessions_name(scan->manager, slot_index, name, sizeof name);
-                if (view->previous_ref == pool->takeover_ref)
+                if (before_ref == pool->takeover_ref)
                         fields.takeover_usec = pool->takeover_usec;
                 scan->told = true;
-                log_line(owner_kind(scan, view), LOG_INFO, &fields, "session %s:%s to worker %u %s", name,
-                         from, worker_ref_index(view->owner_ref), how ? how : "");
+                log_line(owner_kind(scan, view, before_ref), LOG_INFO, &fields,
+                         "session %s:%s to worker %u %s", name, from, worker_ref_index(view->owner_ref),
+                         how ? how : "");
         }
         record->owner_ref = view->owner_ref;
+        if (view->owner_ref != 0)
+                record->told_ref = view->owner_ref;
         record->phase = SESSION_STARTING; /* of this owner; sequence 0 makes its first word be read */
         record->reason_given = false;
         record->status_sequence = 0;

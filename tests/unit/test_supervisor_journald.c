@@ -49,14 +49,21 @@ static struct process *owner_of(struct manager *manager, uint32_t slot_index) {
         return watch_find_ref(manager, atomic_load(&manager->segment->slots[slot_index].owner_ref));
 }
 
-static void all_have_phase(struct manager *manager, uint32_t slot_index, enum session_phase phase) {
-        until(manager,
-              manager->slots[slot_index].owner_ref != 0 && manager->slots[slot_index].phase == phase);
+/* What changes hands twice between two looks is told once. */
+static bool is_seen(const struct manager *manager, uint32_t slot_index) {
+        return manager->slots[slot_index].owner_ref ==
+               atomic_load(&manager->segment->slots[slot_index].owner_ref);
+}
+
+static void wait_for_phase(struct manager *manager, uint32_t slot_index, enum session_phase phase) {
+        until(manager, manager->slots[slot_index].owner_ref != 0 && is_seen(manager, slot_index) &&
+                               manager->slots[slot_index].phase == phase);
 }
 
 Test(supervisor_journald, V10_a_sessions_life_is_told) {
         struct failure failure = { 0 };
         struct manager *manager;
+        uint64_t before_ref;
         uint32_t slot;
         size_t at;
 
@@ -67,14 +74,15 @@ Test(supervisor_journald, V10_a_sessions_life_is_told) {
         until(manager, is_balanced(manager, 2, 2));
         slot = slot_called(manager, "s1");
         cr_assert_neq(slot, LAYOUT_NONE);
-        all_have_phase(manager, slot, SESSION_IDLE);
+        wait_for_phase(manager, slot, SESSION_IDLE);
+        before_ref = atomic_load(&manager->segment->slots[slot].owner_ref);
         cr_assert_eq(process_signal(owner_of(manager, slot)->pid_fd, SIGKILL), 0);
-        until(manager, owner_of(manager, slot) == NULL);
-        until(manager, is_balanced(manager, 2, 2));
+        until(manager, atomic_load(&manager->segment->slots[slot].owner_ref) != before_ref &&
+                               is_seen(manager, slot) && is_balanced(manager, 2, 2));
         worker_does("stops", true);
-        all_have_phase(manager, slot, SESSION_STOPPED);
+        wait_for_phase(manager, slot, SESSION_STOPPED);
         worker_does("stops", false);
-        all_have_phase(manager, slot, SESSION_IDLE);
+        wait_for_phase(manager, slot, SESSION_IDLE);
         config_simple("", 2, 1);
         cr_assert_eq(reload(manager, &failure), 0, "%s", failure.text);
         until(manager, !manager->slots[slot].used);
@@ -161,8 +169,9 @@ Test(supervisor_journald, V10_a_takeover_is_told_once) {
         manager = supervisor_start();
         until(manager, is_balanced(manager, 1, 2));
         cr_assert_eq(segment_open(place.runtime, true, &segment, NULL), 0);
+        until(manager, is_seen(manager, 0));
         kill_owner(segment, manager);
-        until(manager, is_balanced(manager, 1, 2));
+        until(manager, is_seen(manager, 0) && is_balanced(manager, 1, 2));
         manager_free(manager);
 
         manager = supervisor_start();
