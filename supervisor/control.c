@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "supervisor/manager.h"
 #include "supervisor/rights.h"
 #include "supervisor/socket.h"

@@ -37,10 +37,6 @@
 #define CONTROL_CONNECTION_COUNT_MAX 16
 #define CONTROL_IDLE_USEC (60ULL * 1000 * 1000)
 
-#ifndef BATON_VERSION
-#define BATON_VERSION "0.1"
-#endif
-
 struct manager;
 /* Binds, listens and serves; the caller holds supervisor.lock, so a socket that is there is stale. */
 int control_start(struct manager *manager, struct failure *ret_failure);

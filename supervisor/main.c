@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "supervisor/control.h"
 #include "supervisor/manager.h"
 

@@ -13,10 +13,6 @@
 #include "base/failure.h"
 #include "base/macro.h"
 
-#ifndef BATON_VERSION
-#define BATON_VERSION "0.1"
-#endif
-
 /* The table of `baton help` and README.md. */
 enum exit_code {
         EXIT_CODE_OK = 0,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/version.h"
 #include "supervisor/cli/command.h"
 
 static bool is_one_of(const char *text, const char *a, const char *b) {
