@@ -21,7 +21,7 @@ COVERAGE_CFLAGS := $(if $(COVERAGE),--coverage -fprofile-update=atomic -fdata-se
 	$(addprefix -fno-builtin-,fork execv execve execl execlp execle execvp))
 COUNTERS := $(if $(COVERAGE),$(BUILD)/obj/tests/coverage/counters.o)
 
-BATON_CFLAGS := -std=gnu17 -Wall -Wextra -Werror -pthread -D_GNU_SOURCE -I. $(CFLAGS) \
+BATON_CFLAGS := -std=gnu17 -Wall -Wextra -Werror -pthread -D_GNU_SOURCE -I. $(CPPFLAGS) $(CFLAGS) \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
 	$(if $(findstring undefined,$(SANITIZE)),-DSANITIZE_UNDEFINED=1) \
 	$(if $(CRASH)$(COVERAGE),-DBATON_CRASH_POINTS) $(COVERAGE_CFLAGS)
@@ -305,34 +305,16 @@ lint:
 format:
 	$(Q)find base include shm worker supervisor prove tests -name '*.[ch]' -exec clang-format -i {} +
 
-# One template, two units: the service, and an instance of it with a configuration and directories of its own.
-UNITS := $(BUILD)/systemd/baton.service $(BUILD)/systemd/baton@.service
-UNITDIR ?= $(PREFIX)/lib/systemd/system
-unit_sed = sed -e 's,@LIBEXECDIR@,$(LIBEXECDIR),; s,@BINDIR@,$(PREFIX)/bin,'
-$(BUILD)/systemd/baton.service: packaging/systemd/baton.service.in Makefile
-	@mkdir -p $(@D)
-	$(Q)$(unit_sed) -e 's,@NAME@,baton,; s,@OF_INSTANCE@\|@CONFIG_OPTION@\|@RUNTIME_OPTION@,,' $< >$@
-$(BUILD)/systemd/baton@.service: packaging/systemd/baton.service.in Makefile
-	@mkdir -p $(@D)
-	$(Q)$(unit_sed) -e 's,@NAME@,baton-%i,; s,@OF_INSTANCE@, (%i),; s,@CONFIG_OPTION@, -c /etc/baton/%i.conf,' \
-		-e 's,@RUNTIME_OPTION@, --runtime %t/baton-%i,' $< >$@
+# What goes where: packaging/install.sh. UNITDIR: systemd's units (PREFIX/lib/systemd/system).
+install: all
+	$(Q)DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBEXECDIR='$(LIBEXECDIR)' UNITDIR='$(UNITDIR)' packaging/install.sh $(BUILD)/bin
 
-install: all $(UNITS)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(PREFIX)/include/baton
-	install -m 755 $(BUILD)/bin/baton $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(BUILD)/bin/batond $(BUILD)/bin/baton-worker $(CHECKER) $(PROVE) $(FAULTS) $(DESTDIR)$(LIBEXECDIR)
-	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
-	install -m 644 $(UNITS) packaging/systemd/baton.socket $(DESTDIR)$(UNITDIR)
-	install -m 644 packaging/systemd/baton.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/baton.conf
-	install -m 644 packaging/systemd/baton.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/baton.conf
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/catalog
-	install -m 644 packaging/systemd/baton.catalog $(DESTDIR)$(PREFIX)/lib/systemd/catalog
-	install -d $(DESTDIR)$(PREFIX)/include/baton/base
-	for header in include/baton/*.h base/failure.h base/macro.h base/text.h base/url.h; do \
-		sed -e 's,^#include "include/\(baton/.*\)",#include <\1>,' \
-		    -e 's,^#include "\(base/.*\)",#include <baton/\1>,' "$$header" \
-		    >"$(DESTDIR)$(PREFIX)/include/baton/$${header#include/baton/}"; \
-	done
+# Debian packages into $(BUILD)/deb, from a copy of the tracked files. DEB_VERSION=x: under
+# another version, for tests of upgrades.
+.PHONY: deb
+deb:
+	$(Q)packaging/install-deps.sh deb
+	$(Q)DEB_VERSION='$(DEB_VERSION)' packaging/deb.sh $(BUILD)/deb
 
 clean:
 	rm -rf $(BUILD)
@@ -358,7 +340,8 @@ help:
 	@echo 'make lint         format, static analysis, include direction, sizes, numbered rules'
 	@echo 'make format       formats every C file as lint demands'
 	@echo 'make bench        measures; prints each figure with its floor; BENCH=takeover|movement|latency|footprint: one part'
-	@echo 'make install      DESTDIR= PREFIX=$(PREFIX)'
+	@echo 'make install      DESTDIR= PREFIX=$(PREFIX) UNITDIR= (of systemd)'
+	@echo 'make deb          Debian packages baton and baton-dev in $(BUILD)/deb, judged by lintian; installs debhelper'
 	@echo 'make clean        removes $(BUILD)'
 	@echo
 	@echo 'CC=clang  SANITIZE=address,undefined|thread  CRASH=1 (numbered crash points)  COVERAGE=1  BUILD=dir  V=1'

@@ -3,12 +3,12 @@
 # Installs what is missing on Debian 12 to build, test, lint or torment Baton; silent where nothing is missing.
 # Must not touch: packages that are there already (nothing is upgraded or removed).
 #
-# usage: packaging/install-deps.sh build|test|proof|coverage|systemd|powercut|fuzz|valgrind|lint
+# usage: packaging/install-deps.sh build|test|proof|coverage|systemd|deb|powercut|fuzz|valgrind|lint
 set -eu
 
 build='make gcc libc6-dev pkg-config libsystemd-dev liburcu-dev libinih-dev libseccomp-dev
        libjansson-dev libxxhash-dev libsqlite3-dev'
-test='libcriterion-dev sqlite3 procps spin'
+test='libcriterion-dev sqlite3 procps spin man-db'
 proof='patch'
 coverage='gcovr'
 lint='clang clang-format clang-tidy cppcheck universal-ctags shellcheck git'
@@ -21,6 +21,9 @@ systemd='systemd systemd-sysv systemd-container dbus acl'
 fuzz='clang libclang-rt-14-dev llvm'
 valgrind='valgrind libc6-dbg'
 
+# make deb
+deb='debhelper dpkg-dev lintian man-db'
+
 case ${1:-} in
 build) wanted=$build ;;
 test) wanted="$build $test" ;;
@@ -31,8 +34,9 @@ systemd) wanted="$build $test $systemd" ;;
 powercut) wanted="$build $powercut" ;;
 fuzz) wanted="$build $fuzz" ;;
 valgrind) wanted="$build $test $valgrind" ;;
+deb) wanted="$build $deb" ;;
 *)
-        echo "usage: $0 build|test|proof|coverage|systemd|powercut|fuzz|valgrind|lint" >&2
+        echo "usage: $0 build|test|proof|coverage|systemd|deb|powercut|fuzz|valgrind|lint" >&2
         exit 2
         ;;
 esac
