@@ -316,6 +316,13 @@ deb:
 	$(Q)packaging/install-deps.sh deb
 	$(Q)DEB_VERSION='$(DEB_VERSION)' packaging/deb.sh $(BUILD)/deb
 
+# Installed, upgraded, removed and purged, under a real systemd in a container.
+.PHONY: deb-check
+deb-check:
+	$(Q)packaging/install-deps.sh systemd
+	$(Q)$(MAKE) deb
+	$(Q)tests/package/run.sh $(BUILD)/deb
+
 clean:
 	rm -rf $(BUILD)
 
@@ -341,7 +348,8 @@ help:
 	@echo 'make format       formats every C file as lint demands'
 	@echo 'make bench        measures; prints each figure with its floor; BENCH=takeover|movement|latency|footprint: one part'
 	@echo 'make install      DESTDIR= PREFIX=$(PREFIX) UNITDIR= (of systemd)'
-	@echo 'make deb          Debian packages baton and baton-dev in $(BUILD)/deb, judged by lintian; installs debhelper'
+	@echo 'make deb          Debian packages baton and baton-dev in $(BUILD)/deb, judged by lintian; DEB_VERSION=: under another version'
+	@echo 'make deb-check    the same, then installs, upgrades, removes and purges it in a container (needs root)'
 	@echo 'make clean        removes $(BUILD)'
 	@echo
 	@echo 'CC=clang  SANITIZE=address,undefined|thread  CRASH=1 (numbered crash points)  COVERAGE=1  BUILD=dir  V=1'

@@ -15,7 +15,7 @@ skip() {
 }
 [ "$(id -u)" -eq 0 ] || skip 'needs root'
 [ -e /lib/systemd/systemd ] || skip 'no systemd is installed here'
-command -v systemd-nspawn >/dev/null 2>&1 || skip 'systemd-nspawn is not installed (packaging/install-deps.sh deb)'
+command -v systemd-nspawn >/dev/null 2>&1 || skip 'systemd-nspawn is not installed (packaging/install-deps.sh systemd)'
 
 base=$(mktemp -d "${TMPDIR:-/tmp}/baton-package.XXXXXX")
 root=$base/memory/root
