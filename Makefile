@@ -136,7 +136,7 @@ FAULTS := $(addprefix $(BUILD)/bin/baton-,faults.so clock.so identity.so)
 $(FAULTS): $(BUILD)/bin/baton-%.so: prove/preload/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(filter-out -fsanitize=% $(COVERAGE_CFLAGS),$(BATON_CFLAGS)) -fPIC -shared -o $@ $<
+	$(Q)$(CC) $(filter-out -fsanitize=% $(COVERAGE_CFLAGS),$(BATON_CFLAGS)) -fPIC -shared $(LDFLAGS) -o $@ $<
 
 # Sanitizers: what lets Criterion run under one, and a program whose reports must be seen.
 ARENA := $(if $(filter thread,$(SANITIZE)),$(BUILD)/obj/tests/sanitize/arena.o)
