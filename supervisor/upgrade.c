@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "supervisor/control.h"
 #include "supervisor/manager.h"
 
