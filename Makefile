@@ -310,7 +310,7 @@ install: all
 	$(Q)DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBEXECDIR='$(LIBEXECDIR)' UNITDIR='$(UNITDIR)' packaging/install.sh $(BUILD)/bin
 
 # Debian packages into $(BUILD)/deb, from a copy of the tracked files. DEB_VERSION=x: under
-# another version, for tests of upgrades.
+# a later version, for tests of upgrades.
 .PHONY: deb
 deb:
 	$(Q)packaging/install-deps.sh deb
@@ -348,7 +348,7 @@ help:
 	@echo 'make format       formats every C file as lint demands'
 	@echo 'make bench        measures; prints each figure with its floor; BENCH=takeover|movement|latency|footprint: one part'
 	@echo 'make install      DESTDIR= PREFIX=$(PREFIX) UNITDIR= (of systemd)'
-	@echo 'make deb          Debian packages baton and baton-dev in $(BUILD)/deb, judged by lintian; DEB_VERSION=: under another version'
+	@echo 'make deb          Debian packages baton and baton-dev in $(BUILD)/deb, judged by lintian; DEB_VERSION=: under a later version'
 	@echo 'make deb-check    the same, then installs, upgrades, removes and purges it in a container (needs root)'
 	@echo 'make clean        removes $(BUILD)'
 	@echo

@@ -5,7 +5,7 @@
 # wherever and whenever they are built: times come from the changelog, paths are cut.
 # Must not touch: the tree. The tests of the product are not run here (make check).
 #
-# usage: [DEB_VERSION=x] packaging/deb.sh OUTPUT     (DEB_VERSION: another one than the tree's, to test upgrades with)
+# usage: [DEB_VERSION=x] packaging/deb.sh OUTPUT     (DEB_VERSION: a later one than the tree's, for tests of upgrades)
 set -eu
 
 output=${1:?usage: $0 OUTPUT}
@@ -30,8 +30,10 @@ cp -r packaging/debian debian
 
 if [ -n "${DEB_VERSION:-}" ]; then
         sed -i "s/^#define BATON_VERSION .*/#define BATON_VERSION \"$DEB_VERSION\"/" base/version.h
-        sed "s/^baton ([^)]*)/baton ($DEB_VERSION)/; s/^  \* .*/  * Made for a test of upgrades./" \
-                packaging/debian/changelog | sed -n '1,/^ -- /p' >debian/changelog
+        date=$(date -u -R -d "$(dpkg-parsechangelog -S Date) + 1 day")
+        sed "s/^baton ([^)]*)/baton ($DEB_VERSION)/; s/^  \* .*/  * Made for a test of upgrades./; s/^\( -- .*>  \).*/\1$date/" \
+                packaging/debian/changelog | sed '/^ -- /q' >debian/changelog
+        echo >>debian/changelog
         cat packaging/debian/changelog >>debian/changelog
 fi
 [ "$(dpkg-parsechangelog -S Version)" = "$(sed -n 's/^#define BATON_VERSION "\(.*\)"/\1/p' base/version.h)" ] || {
