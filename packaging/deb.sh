@@ -15,7 +15,6 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d "${TMPDIR:-/tmp}/baton-deb.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
-unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL # of the make that called us
 
 # Outside of git, all but what was built. What git knows and is removed is no part of the tree.
 mkdir "$work/tree"
@@ -41,7 +40,9 @@ fi
         exit 1
 }
 
-DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)" dpkg-buildpackage -b -us -uc >"$work/log" 2>&1 || {
+# Nothing of the make that called us: its variables (BUILD!) are in the environment.
+env -i PATH="$PATH" HOME="$work" TMPDIR="$work" LC_ALL=C.UTF-8 DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)" \
+        dpkg-buildpackage -b -us -uc >"$work/log" 2>&1 || {
         cat "$work/log" >&2
         exit 1
 }
