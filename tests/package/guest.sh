@@ -62,6 +62,7 @@ events() {
 is 'dpkg -i' dpkg -i baton_*.deb baton-dev_*.deb
 is 'the service is enabled' systemctl is-enabled baton.service
 within 10 'the service is active' systemctl is-active baton.service
+isnt 'the socket is enabled without having been asked for' systemctl is-enabled baton.socket
 [ "$(stat -c %U "/proc/$(pid)")" = baton ] || fail 'it does not run as user baton'
 is 'group baton-operators' getent group baton-operators
 is 'the state directory is its own' test "$(stat -c %U /var/lib/baton)" = baton
