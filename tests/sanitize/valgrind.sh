@@ -23,6 +23,7 @@ left_out() {
         test_worker_confine) echo "* a seccomp filter kills at calls that valgrind makes" ;;
         test_shm_threads | test_torture_schedule) echo "* many processors at once, or nothing is seen: valgrind runs one thread at a time" ;;
         test_cli_view) echo "cli_view/!(a_reading_*|a_session_that_holds_*|the_supervisor_is_*|what_needs_*) pidfd_open()" ;;
+        test_shm_overwritten) echo "shm_overwritten/!(P1_a_worker_whose_record_*) pidfd_open()" ;;
         test_shm_identity) echo "shm_identity/!(s6_another_process_*) pidfd_open()" ;;
         test_base_process) echo "process/!(*_S3|*_S6) pidfd_open()" ;;
         esac
