@@ -127,7 +127,7 @@ static int listen_fd = -1, peer_fd = -1;
 void answer_serve(const struct answer *answer) {
         if (listen_fd < 0) {
                 (void) mkdir(place_file("peer"), 0750);
-                fuzz_must(socket_make(place_file("peer"), CONTROL_SOCKET_NAME, SOCK_STREAM, &listen_fd,
+                fuzz_must(socket_make(place_file("peer"), CONTROL_SOCKET_NAME, SOCK_STREAM, 0600, &listen_fd,
                                       NULL) >= 0,
                           "no socket");
         }
