@@ -76,7 +76,7 @@ for file in packaging/systemd/*; do
         *.service | *.socket | *.path | *.target | *.timer | *.slice) fill "$file" "$unitdir" "$name" ;;
         *.sysusers) fill "$file" "$prefix/lib/sysusers.d" "${name%.sysusers}.conf" ;;
         *.tmpfiles) fill "$file" "$prefix/lib/tmpfiles.d" "${name%.tmpfiles}.conf" ;;
-        *.catalog) fill "$file" "$prefix/lib/systemd/catalog" "$name" ;;
+        *.catalog) put 644 "$prefix/lib/systemd/catalog" "$file" ;; # its words are journald's
         *)
                 echo "$0: $file: it is not said here where a file of this kind goes" >&2
                 exit 1

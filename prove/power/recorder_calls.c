@@ -37,7 +37,8 @@ static bool read_text(pid_t pid, uint64_t address, char *ret_text, size_t bytes)
         return n > 0 && memchr(ret_text, '\0', (size_t) n);
 }
 
-/* The directory without links in it, and the last part as it is. "": nobody can say. */
+/* The directory without links in it, and the last part as it is. "": nobody can say. Then the call comes to nothing:
+ * its caller was killed before it was made, or the kernel cannot read the path either. */
 static void resolve(pid_t pid, int64_t directory, uint64_t address, char *ret_path) {
         char text[PATH_MAX], joined[2 * PATH_MAX], base[PATH_MAX] = "", above[PATH_MAX];
         char link[64], *slash;
@@ -52,7 +53,9 @@ static void resolve(pid_t pid, int64_t directory, uint64_t address, char *ret_pa
                 else
                         (void) snprintf(link, sizeof(link), "/proc/%d/fd/%d", (int) pid, (int) directory);
                 bytes = readlink(link, base, sizeof(base) - 1);
-                base[bytes > 0 ? bytes : 0] = '\0';
+                if (bytes <= 0)
+                        return;
+                base[bytes] = '\0';
         }
         (void) snprintf(joined, sizeof(joined), "%s%s%s", base, text[0] == '/' ? "" : "/", text);
         slash = strrchr(joined, '/');
@@ -319,7 +322,7 @@ static void begin_pair(struct recorder *recorder, const struct trace_call *call,
         if (call->number == SYS_link)
                 op.kind = TAPE_LINK;
 #endif
-        if (!is_recorded(recorder, from) && !is_recorded(recorder, to))
+        if (from[0] == '\0' || to[0] == '\0' || (!is_recorded(recorder, from) && !is_recorded(recorder, to)))
                 return;
         op.file = file_at(recorder, from);
         if (op.file == UINT32_MAX)
