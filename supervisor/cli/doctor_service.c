@@ -61,7 +61,7 @@ void doctor_look_supervisor(struct doctor *doctor) {
                 doctor_bad(doctor, "watchdog", "WatchdogSec= in the unit, as shipped",
                            "systemd does not watch the "
                            "supervisor");
-        else if (r < 0)
+        else if (r < 0 || !watchdog)
                 doctor_unknown(doctor, "watchdog", "run doctor as root", "%s", strerror(-r));
         else
                 doctor_ok(doctor, "watchdog", "systemd replaces a supervisor that is silent for %llu s",
