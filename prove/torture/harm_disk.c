@@ -35,7 +35,7 @@ bool harm_disk_full_available(struct torture *torture, char *ret_reason, size_t 
         }
         (void) snprintf(options, sizeof(options), "size=%um,mode=0750",
                         SMALL_MIB_LEAST + torture->seconds / 4);
-        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
             mount("tmpfs", small, "tmpfs", 0, options) < 0) {
                 (void) snprintf(ret_reason, bytes, "no small file system can be mounted: %s",
                                 strerror(errno));

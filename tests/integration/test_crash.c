@@ -71,7 +71,7 @@ static void end(void) {
 /* Without root there is no file system to fill. */
 static bool small_begin(void) {
         if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
-            mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
             mount("tmpfs", world_path(&world, "out"), "tmpfs", 0, "size=64k,mode=0700") < 0)
                 return false;
         is_small = true;
