@@ -11,6 +11,7 @@
  * Must not touch: anything that the program could notice but one mapping. No descriptor stays open. */
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,15 @@ static int counters_open(void) {
         return open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
 }
 
+/* Again, where it fails: `make errors` may have meant a mapping of the product. */
+static bool counters_map(int fd, size_t bytes) {
+        for (unsigned attempt = 0; attempt < 3; attempt++)
+                if (mmap(counters_begin, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) !=
+                    MAP_FAILED)
+                        return true;
+        return false;
+}
+
 /* First of all constructors, so that what the others count is not lost. A process that may not write there
  * (another user's) counts for itself and is not seen. */
 __attribute__((constructor(101))) static void counters_share(void) {
@@ -53,8 +63,7 @@ __attribute__((constructor(101))) static void counters_share(void) {
 
         if (fd < 0)
                 return;
-        if (ftruncate(fd, (off_t) bytes) == 0 && bytes > 0 &&
-            mmap(counters_begin, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+        if (ftruncate(fd, (off_t) bytes) == 0 && bytes > 0 && !counters_map(fd, bytes))
                 abort(); /* a half-replaced range would be neither */
         (void) close(fd);
         if (getenv("BATON_COVERAGE_DUMP")) {
