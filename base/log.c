@@ -44,6 +44,10 @@ void log_level(int priority_max) {
         atomic_store_explicit(&priority_most, priority_max, memory_order_relaxed);
 }
 
+bool log_is_verbose(void) {
+        return atomic_load_explicit(&priority_most, memory_order_relaxed) >= LOG_DEBUG;
+}
+
 /* ---- fields ---------------------------------------------------------------------------------- */
 struct field_list {
         char texts[FIELD_COUNT_MAX][FIELD_BYTES]; /* "BATON_EPOCH=4" */

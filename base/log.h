@@ -30,6 +30,7 @@ struct log_fields {               /* zeroed fields are left out */
 
 void log_init(const char *program); /* "batond", "baton-worker" */
 void log_level(int priority_max);   /* LOG_INFO by default */
+bool log_is_verbose(void);          /* LOG_DEBUG, by log_level() */
 /* On stderr: "18:02:11.123 batond: sentence [session=orders epoch=4]". To journald the same sentence as MESSAGE=, with
  * MESSAGE_ID= and BATON_KIND= of the kind, and the fields. fields may be NULL; its texts are the caller's. */
 void log_line(enum message_kind kind, int priority, const struct log_fields *fields, const char *format, ...)

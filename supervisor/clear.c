@@ -17,7 +17,6 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
-#include "base/process.h"
 #include "shm/doorbell.h"
 #include "shm/life_word.h"
 #include "shm/segment.h"
@@ -54,13 +53,8 @@ static void drain_all(const struct directories *directories) {
         }
 }
 
-static void holder_signal(pid_t pid, int signal_number) {
-        _cleanup_fd_ int fd = -1;
-        uint64_t start_ticks = 0;
-
-        if (pid <= 1 || process_start_ticks(pid, &start_ticks) < 0 || process_open(pid, start_ticks, &fd) < 0)
-                return;
-        if (process_signal(fd, signal_number) >= 0 && signal_number == SIGKILL)
+static void holder_signal(const struct directories *directories, pid_t pid, int signal_number) {
+        if (workers_holder_signal(directories->state, pid, signal_number) >= 0 && signal_number == SIGKILL)
                 log_line(MESSAGE_WORKERS_CLEARED, LOG_WARNING, &(struct log_fields){ .pid = pid },
                          "worker pid %d has not left within %d s: it is killed", pid,
                          (int) (CLEAR_KILL_USEC / USEC_PER_SEC));
@@ -82,7 +76,8 @@ static int wait_until_gone(const struct directories *directories, struct failure
                 drain_all(directories); /* again: one may just have entered */
                 if (now_usec - signalled_usec >= CLEAR_TERM_USEC) {
                         signalled_usec = now_usec;
-                        holder_signal(holder, now_usec - since_usec >= CLEAR_KILL_USEC ? SIGKILL : SIGTERM);
+                        holder_signal(directories, holder,
+                                      now_usec - since_usec >= CLEAR_KILL_USEC ? SIGKILL : SIGTERM);
                 }
                 (void) nanosleep(&pause, NULL);
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One supervisor a state directory: flock on STATE/supervisor.lock, which holds our pid for the one that is refused.
- * The kernel drops it with the process, so nothing is ever left behind. Must not touch: anything else. */
+/* Who has a state directory: one supervisor, by flock on STATE/supervisor.lock, which holds our pid for the one that is
+ * refused; and the workers, by theirs on workers.lock, of whom one may have to be ended. The kernel drops both with the
+ * process, so nothing is ever left behind. Must not touch: a process that does not hold workers.lock. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/process.h"
+#include "shm/workers_lock.h"
 #include "supervisor/manager.h"
 
 #define LOCK_NAME "supervisor.lock"
@@ -73,4 +76,22 @@ int supervisor_lock_take(const char *state_directory, int *ret_fd, struct failur
                                    "cannot write %s/" LOCK_NAME ": %s", state_directory, strerror(-r));
         *ret_fd = TAKE_FD(fd);
         return 0;
+}
+
+int workers_holder_signal(const char *state_directory, pid_t pid, int signal_number) {
+        _cleanup_fd_ int fd = -1, lock_fd = -1;
+        uint64_t start_ticks = 0;
+        int again = 0, r;
+
+        if (pid <= 1)
+                return -ESRCH;
+        r = process_start_ticks(pid, &start_ticks);
+        if (r >= 0)
+                r = process_open(pid, start_ticks, &fd);
+        if (r < 0)
+                return r;
+        /* Asked again behind the open pidfd: the number may have gone to another process since. */
+        if (workers_lock_exclusive(state_directory, &lock_fd, &again, NULL) != -EBUSY || again != pid)
+                return -ESRCH;
+        return process_signal(fd, signal_number);
 }

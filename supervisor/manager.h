@@ -143,6 +143,8 @@ int manager_run(struct manager *manager, struct failure *ret_failure);
 /* ---- exclusive.c, clear.c: without a manager --------------------------------------------------------- */
 /* The lock of the one supervisor; the caller keeps *ret_fd open. -EBUSY: another has it, named by its pid. */
 int supervisor_lock_take(const char *state_directory, int *ret_fd, struct failure *ret_failure);
+/* Signals a process that holds workers.lock, as workers_lock_exclusive() named it, and no other. 0; -ESRCH: it does not. */
+int workers_holder_signal(const char *state_directory, pid_t pid, int signal_number);
 /* Whether workers are to be ended, by what systemd says of how batond ended (NULL: nothing; a person asks). */
 bool clear_is_wanted(const char *service_result);
 /* Ends the workers that are left. 0: nobody is; -EBUSY: a supervisor lives, whose they are. */

@@ -22,20 +22,11 @@
 #define WAIT_TELL_USEC (10 * USEC_PER_SEC)
 #define TERM_GRACE_USEC (5 * USEC_PER_SEC) /* between SIGTERM and SIGKILL */
 
-/* SIGTERM, later SIGKILL, to a process that holds workers.lock, and to no other: the holder is asked for
- * again behind the open pidfd. */
+/* SIGTERM, later SIGKILL. */
 static void holder_signal(struct manager *manager, pid_t pid, uint64_t waited_usec) {
         bool kill = waited_usec >= manager->config->adopt_timeout_usec + TERM_GRACE_USEC;
-        _cleanup_fd_ int fd = -1, lock_fd = -1;
-        uint64_t start_ticks = 0;
-        int again = 0;
 
-        if (pid <= 1 || process_start_ticks(pid, &start_ticks) < 0 || process_open(pid, start_ticks, &fd) < 0)
-                return;
-        if (workers_lock_exclusive(manager->directories.state, &lock_fd, &again, NULL) != -EBUSY ||
-            again != pid)
-                return;
-        if (process_signal(fd, kill ? SIGKILL : SIGTERM) >= 0)
+        if (workers_holder_signal(manager->directories.state, pid, kill ? SIGKILL : SIGTERM) >= 0)
                 log_line(MESSAGE_WORKER_OVERDUE, LOG_WARNING, &(struct log_fields){ .pid = pid },
                          "worker pid %d of the segment before has not left: %s", pid,
                          kill ? "it is killed" : "it is asked to end (SIGTERM)");

@@ -174,12 +174,22 @@ int upgrade_probe(const struct directories *directories, const char *config_path
 /* ---- becoming it ----------------------------------------------------------------------------------------- */
 static int on_exec(sd_event_source *source, void *context) {
         struct manager *manager = context;
-        const char *argv[] = {
-                manager->own_path,          "--config",  manager->config_path,         "--state",
-                manager->directories.state, "--runtime", manager->directories.runtime, NULL
-        };
+        const char *argv[] = { manager->own_path,
+                               "--config",
+                               manager->config_path,
+                               "--state",
+                               manager->directories.state,
+                               "--runtime",
+                               manager->directories.runtime,
+                               log_is_verbose() ? "--verbose" : NULL,
+                               NULL };
 
         (void) source;
+        /* Told to stop since it was asked: the signal is taken, and the next binary would know nothing of it. */
+        if (manager->state != MANAGER_SERVING) {
+                manager->upgrading = false;
+                return 0;
+        }
         log_line(MESSAGE_UPGRADE_BEGINS, LOG_NOTICE, NULL, "becomes %s; its workers go on",
                  manager->own_path);
         log_finish();

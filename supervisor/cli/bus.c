@@ -167,3 +167,19 @@ int bus_connect_for(const struct invocation *invocation, const char *runtime_dir
                                      &failure);
         return EXIT_CODE_OK;
 }
+
+int bus_ask(const struct invocation *invocation, const char *method, struct directories *ret_directories) {
+        _cleanup_bus_ sd_bus *bus = NULL;
+        struct failure failure = {};
+        int r, code;
+
+        assert(invocation && method && ret_directories);
+
+        code = cli_directories(invocation, ret_directories);
+        if (code == EXIT_CODE_OK)
+                code = bus_connect_for(invocation, ret_directories->runtime, &bus);
+        if (code != EXIT_CODE_OK)
+                return code;
+        r = bus_call(bus, method, &failure, NULL, "");
+        return r < 0 ? cli_fail_with(invocation, EXIT_CODE_FAILED, r, &failure) : EXIT_CODE_OK;
+}

@@ -22,3 +22,6 @@ int bus_call(sd_bus *bus, const char *method, struct failure *ret_failure, sd_bu
 
 /* The two together for a command, with its exit code: connects, or says why not. */
 int bus_connect_for(const struct invocation *invocation, const char *runtime_directory, sd_bus **ret_bus);
+/* A whole command that is one method without arguments, in the runtime directory of the invocation. An exit code;
+ * *ret_directories as they were found. */
+int bus_ask(const struct invocation *invocation, const char *method, struct directories *ret_directories);

@@ -34,22 +34,13 @@ static int run_scale(const struct invocation *invocation) {
 }
 
 static int run_reload(const struct invocation *invocation) {
-        _cleanup_bus_ sd_bus *bus = NULL;
         struct directories directories;
-        struct failure failure = {};
-        int r, code;
+        int code;
 
-        code = cli_directories(invocation, &directories);
-        if (code != EXIT_CODE_OK)
-                return code;
-        code = bus_connect_for(invocation, directories.runtime, &bus);
-        if (code != EXIT_CODE_OK)
-                return code;
-        r = bus_call(bus, CONTROL_METHOD_RELOAD, &failure, NULL, "");
-        if (r < 0)
-                return cli_fail_with(invocation, EXIT_CODE_FAILED, r, &failure);
-        puts("the configuration is read anew and in use");
-        return EXIT_CODE_OK;
+        code = bus_ask(invocation, CONTROL_METHOD_RELOAD, &directories);
+        if (code == EXIT_CODE_OK)
+                puts("the configuration is read anew and in use");
+        return code;
 }
 
 extern const struct command command_scale, command_reload;

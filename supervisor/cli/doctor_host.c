@@ -37,10 +37,6 @@ void doctor_look_kernel(struct doctor *doctor) {
                            "%s has no futex_waitv(): a takeover may take 50 ms", name.release);
         else
                 doctor_ok(doctor, "kernel", "%s: pidfd, futex_waitv", name.release);
-        if (has_call(SYS_landlock_create_ruleset, 0, 0, 1U << 0))
-                doctor_ok(doctor, "Landlock", "there; the unit's own sandbox is used");
-        else
-                doctor_ok(doctor, "Landlock", "not there; the unit's own sandbox is used");
 }
 
 /* Nothing is decided by the wall clock, but people read it in records. */

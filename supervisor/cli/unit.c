@@ -24,11 +24,9 @@ static bool is_below(const char *path, const char *directory) {
         return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
-static bool is_hidden(const char *directory) {
-        static const char *const hidden[] = { "/home", "/root", "/run/user", "/tmp", "/var/tmp" };
-
-        for (size_t i = 0; i < ELEMENTSOF(hidden); i++)
-                if (is_below(directory, hidden[i]))
+static bool is_below_any(const char *path, const char *const *directories) {
+        for (; *directories; directories++)
+                if (is_below(path, *directories))
                         return true;
         return false;
 }
@@ -69,6 +67,8 @@ static bool is_known(const struct unit_place *places, size_t count, const struct
 
 int unit_places(const struct config *config, const char *state_directory, struct unit_place **ret_places,
                 size_t *ret_count, struct failure *ret_failure) {
+        static const char *const homes[] = { "/home", "/root", "/run/user", NULL };
+        static const char *const temporary[] = { "/tmp", "/var/tmp", NULL };
         _cleanup_free_ struct unit_place *places = NULL;
         size_t count = 0;
         uint32_t total;
@@ -93,7 +93,8 @@ int unit_places(const struct config *config, const char *state_directory, struct
                         return r;
                 place->is_shared = is_source;
                 place->is_own = is_below(place->directory, state_directory);
-                place->is_hidden = is_hidden(place->directory);
+                place->is_home = is_below_any(place->directory, homes);
+                place->is_hidden = place->is_home || is_below_any(place->directory, temporary);
                 if (is_known(places, count, place))
                         *place = (struct unit_place){ 0 };
                 else

@@ -18,7 +18,8 @@ struct unit_place {
         char directory[PATH_MAX]; /* absolute, links resolved as far as it is there */
         char file[NAME_MAX + 1];  /* in it; "": all of it */
         bool is_own;              /* in the unit's own state directory: nothing to grant */
-        bool is_hidden;           /* where ProtectHome= or PrivateTmp= shows something else */
+        bool is_home;             /* where ProtectHome= shows something else */
+        bool is_hidden;           /* there, or where PrivateTmp= does */
         bool is_shared;           /* with an application, which must be able to open what we make */
 };
 

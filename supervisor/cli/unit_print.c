@@ -73,7 +73,7 @@ static void print_drop_in(const struct unit_place *places, size_t count) {
                         fputs(places[i].is_hidden ? "BindPaths=" : "ReadWritePaths=", stdout);
                         print_unit_word(places[i].directory);
                         putchar('\n');
-                        home |= places[i].is_hidden;
+                        home |= places[i].is_home;
                 }
         if (home)
                 puts("# The rest of /home stays hidden.\nProtectHome=tmpfs");

@@ -71,21 +71,11 @@ static int wait_done(const struct invocation *invocation, const char *runtime_di
 }
 
 static int run(const struct invocation *invocation) {
-        _cleanup_bus_ sd_bus *bus = NULL;
         struct directories directories;
-        struct failure failure = {};
-        int r, code;
+        int code;
 
-        code = cli_directories(invocation, &directories);
-        if (code != EXIT_CODE_OK)
-                return code;
-        code = bus_connect_for(invocation, directories.runtime, &bus);
-        if (code != EXIT_CODE_OK)
-                return code;
-        r = bus_call(bus, CONTROL_METHOD_UPGRADE, &failure, NULL, "");
-        if (r < 0)
-                return cli_fail_with(invocation, EXIT_CODE_FAILED, r, &failure);
-        return wait_done(invocation, directories.runtime);
+        code = bus_ask(invocation, CONTROL_METHOD_UPGRADE, &directories);
+        return code == EXIT_CODE_OK ? wait_done(invocation, directories.runtime) : code;
 }
 
 extern const struct command command_upgrade;
