@@ -9,31 +9,11 @@ set -eu
 
 packages=$(cd "${1:?usage: $0 DIRECTORY}" && pwd)
 cd "$(dirname "$0")"
-skip() {
-        echo "[SKIP] package: $1"
-        exit 0
-}
-[ "$(id -u)" -eq 0 ] || skip 'needs root'
-[ -e /lib/systemd/systemd ] || skip 'no systemd is installed here'
-command -v systemd-nspawn >/dev/null 2>&1 || skip 'systemd-nspawn is not installed (packaging/install-deps.sh systemd)'
+# shellcheck source=tests/systemd/container.sh
+. ../systemd/container.sh
 
-base=$(mktemp -d "${TMPDIR:-/tmp}/baton-package.XXXXXX")
-root=$base/memory/root
-end() {
-        umount "$root" 2>/dev/null || true
-        umount "$base/memory" 2>/dev/null || true
-        rm -rf "$base"
-}
-trap end EXIT
-trap 'exit 130' INT TERM
-mkdir "$base/memory"
-mount -t tmpfs tmpfs "$base/memory" 2>/dev/null || skip 'nothing can be mounted here'
-mkdir "$base/memory/upper" "$base/memory/work" "$root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$base/memory/upper,workdir=$base/memory/work" "$root" 2>/dev/null ||
-        skip 'no overlay can be mounted here'
-rm -rf "${root:?}/dev" "$root/etc/baton" "$root/var/lib/baton" "$root/run/baton" "$root/srv/shop" "$root/usr/sbin/policy-rc.d"
-mkdir -p "$root/dev" "$root/baton-test/new" "$root/srv/shop"
-systemd-id128 new >"$root/etc/machine-id"
+container_begin package
+mkdir -p "$root/baton-test/new" "$root/srv/shop"
 
 # The same package under the next version. What the new programs do in the place of the old ones is tested elsewhere.
 cp "$packages"/baton_*.deb "$packages"/baton-dev_*.deb "$root/baton-test"
@@ -48,30 +28,6 @@ cp "$packages"/baton_*.deb "$packages"/baton-dev_*.deb "$root/baton-test"
 )
 cp guest.sh "$root/baton-test/guest.sh"
 
-# Slow, and nobody's business here.
-for unit in systemd-logind.service getty.target console-getty.service systemd-timesyncd.service cron.service \
-        postgresql.service networking.service ssh.service apt-daily.timer apt-daily-upgrade.timer man-db.timer \
-        logrotate.timer e2scrub_all.timer dpkg-db-backup.timer fstrim.timer systemd-resolved.service; do
-        ln -sf /dev/null "$root/etc/systemd/system/$unit"
-done
-cat >"$root/etc/systemd/system/baton-test.service" <<'END'
-[Service]
-Type=oneshot
+container_run 280 <<'END'
 ExecStart=/baton-test/guest.sh
-ExecStopPost=/bin/sh -c 'echo "$SERVICE_RESULT" >/baton-test/result; systemctl poweroff --force'
-StandardOutput=file:/baton-test/output
-StandardError=inherit
 END
-mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
-ln -sf ../baton-test.service "$root/etc/systemd/system/multi-user.target.wants/baton-test.service"
-ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
-
-timeout --kill-after=10 280 systemd-nspawn --quiet --boot --register=no --keep-unit --directory="$root" --console=pipe \
-        </dev/null >"$base/console" 2>&1 || true
-[ ! -e "$root/baton-test/output" ] || cat "$root/baton-test/output"
-if [ ! -e "$root/baton-test/result" ]; then
-        echo "the container did not come to its end; its console:"
-        tail -40 "$base/console"
-        exit 1
-fi
-[ "$(cat "$root/baton-test/result")" = success ]

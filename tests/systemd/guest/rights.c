@@ -35,36 +35,62 @@ static void groups(struct guest *guest) {
         WAIT_UNTIL(&guest->world, all_owned_by_live(&guest->world));
 }
 
-/* A directory and a database that nobody else may open: the drop-in and the commands are run as printed. */
-static void outbox_of_another_user(struct guest *guest) {
-        struct world *world = &guest->world;
-
-        shell(guest, "useradd seller && install -d -o seller -m 700 /opt/market && "
-                     "runuser -u seller -- sh -c 'umask 077; baton outbox create /opt/market/sales.db'");
+/* Rows of the user's session at the destination; waits for them. */
+static void wait_rows(struct guest *guest, const char *user, unsigned rows) {
         shell(guest,
-              "printf '[source sales]\\nurl = sqlite:/opt/market/sales.db?table=outbox\\nto = events\\n' "
-              ">/etc/baton/baton.conf.d/sales.conf");
-        if (shell_code(guest, "baton doctor") == 0 || !strstr(world->output, "bad  source sales"))
+              "for i in $(seq 100); do test \"$(sqlite3 " DESTINATION
+              " \"SELECT count(*) FROM baton_events WHERE session = '%s'\")\" = %u && exit; sleep 0.1; done; exit 1",
+              user, rows);
+}
+
+static void sell(struct guest *guest, const char *user, const char *directory, const char *before) {
+        shell(guest,
+              "runuser -u %s -- sqlite3 %s/sales.db \"%s INSERT INTO outbox(type, payload) VALUES ('sold', 'a')\"",
+              user, directory, before);
+}
+
+/* A directory and a database that nobody else may open: the drop-in and the commands are run as printed. */
+static void grant_outbox(struct guest *guest, const char *user, const char *directory) {
+        struct world *world = &guest->world;
+        char line[64], file[256];
+
+        shell(guest,
+              "useradd -m %s && install -d -o %s -m 700 %s && "
+              "runuser -u %s -- sh -c 'umask 077; baton outbox create %s/sales.db'",
+              user, user, directory, user, directory);
+        shell(guest,
+              "printf '[source %s]\\nurl = sqlite:%s/sales.db?table=outbox\\nto = events\\n' "
+              ">/etc/baton/baton.conf.d/sales.conf",
+              user, directory);
+        (void) snprintf(line, sizeof(line), "bad  source %s", user);
+        if (shell_code(guest, "baton doctor") == 0 || !strstr(world->output, line))
                 world_fail(world, "doctor does not see that the service may not open it: %s", world->output);
         shell(guest, "baton check --unit >/baton-test/grants && sh -eux /baton-test/grants");
         shell(guest, "systemctl restart baton");
-        shell(guest,
-              "runuser -u seller -- sqlite3 /opt/market/sales.db "
-              "\"PRAGMA journal_mode=WAL; INSERT INTO outbox(type, payload) VALUES ('sold', 'a'), ('sold', 'b')\"");
-        shell(guest,
-              "for i in $(seq 100); do test \"$(sqlite3 " DESTINATION
-              " \"SELECT count(*) FROM baton_events WHERE session = 'sales'\")\" = 2 && exit; sleep 0.1; done; exit 1");
+        sell(guest, user, directory, "PRAGMA journal_mode=WAL;");
+        wait_rows(guest, user, 1);
         /* And the application goes on: it can open whatever the service has made there. */
-        shell(guest, "runuser -u seller -- sqlite3 /opt/market/sales.db "
-                     "\"INSERT INTO outbox(type, payload) VALUES ('sold', 'c')\"");
-        shell(guest, "baton check --unit | grep setfacl | grep market || true");
-        if (strstr(world->output, " /opt/market/sales.db"))
+        sell(guest, user, directory, "");
+        wait_rows(guest, user, 2);
+        shell(guest, "baton check --unit");
+        (void) snprintf(file, sizeof(file), "setfacl -m u:baton:rw %s/sales.db", directory);
+        if (strstr(world->output, file))
                 world_fail(world, "what is granted is asked for again: %s", world->output);
         shell(guest, "rm /etc/baton/baton.conf.d/sales.conf && systemctl reload baton");
+}
+
+static void outbox_of_another_user(struct guest *guest) {
+        grant_outbox(guest, "seller", "/opt/market");
+}
+
+/* Which ProtectHome= hides. */
+static void outbox_in_a_home(struct guest *guest) {
+        grant_outbox(guest, "clerk", "/home/clerk/desk");
 }
 
 const struct step steps_rights[] = {
         { "groups", groups },
         { "an outbox of another user", outbox_of_another_user },
+        { "an outbox in a home", outbox_in_a_home },
         { NULL, NULL },
 };
