@@ -101,6 +101,18 @@ bool recorder_place(struct recorder *recorder, const char *path, uint32_t *ret_p
         return true;
 }
 
+uint32_t recorder_adopt(struct recorder *recorder, const char *path, const struct identity *identity) {
+        struct tape_op op = { .kind = TAPE_CREATE, .mode = identity->mode & 07777 };
+
+        if (!recorder_place(recorder, path, &op.parent, &op.name)) {
+                recorder_fail(recorder, "%s was not seen to be made", path);
+                return UINT32_MAX;
+        }
+        op.file = recorder_add(recorder, identity);
+        tape_return(&recorder->tape, tape_enter(&recorder->tape, &op));
+        return op.file;
+}
+
 /* ---- the beginning ----------------------------------------------------------------------------- */
 static struct recorder *walking; /* nftw() hands nothing over */
 

@@ -90,19 +90,6 @@ static void read_position(pid_t pid, int fd, struct target *target) {
         target->flags = at ? (unsigned) strtoul(at + 6, NULL, 8) : 0;
 }
 
-/* A file that nobody knew was made by an open() that has not returned yet. */
-static uint32_t adopt(struct recorder *recorder, const struct target *target) {
-        struct tape_op op = { .kind = TAPE_CREATE, .mode = target->identity.mode & 07777 };
-
-        if (!recorder_place(recorder, target->path, &op.parent, &op.name)) {
-                recorder_fail(recorder, "%s was not seen to be made", target->path);
-                return UINT32_MAX;
-        }
-        op.file = recorder_add(recorder, &target->identity);
-        tape_return(&recorder->tape, tape_enter(&recorder->tape, &op));
-        return op.file;
-}
-
 static bool find_target(struct recorder *recorder, pid_t pid, uint64_t fd, struct target *ret_target) {
         static const char deleted[] = " (deleted)";
         size_t bytes;
@@ -120,7 +107,7 @@ static bool find_target(struct recorder *recorder, pid_t pid, uint64_t fd, struc
                 return false;
         ret_target->file = recorder_find(recorder, &ret_target->identity);
         if (ret_target->file == UINT32_MAX)
-                ret_target->file = adopt(recorder, ret_target);
+                ret_target->file = recorder_adopt(recorder, ret_target->path, &ret_target->identity);
         return ret_target->file != UINT32_MAX;
 }
 
@@ -294,10 +281,15 @@ static void begin_directory(struct recorder *recorder, const struct trace_call *
 }
 
 /* The file that a path leads to; UINT32_MAX: none, and the call will fail. */
-static uint32_t file_at(const struct recorder *recorder, const char *path) {
+static uint32_t file_at(struct recorder *recorder, const char *path) {
         struct identity identity;
+        uint32_t file;
 
-        return recorder_identify(path, false, &identity) ? recorder_find(recorder, &identity) : UINT32_MAX;
+        if (!recorder_identify(path, false, &identity))
+                return UINT32_MAX;
+        file = recorder_find(recorder, &identity);
+        return file != UINT32_MAX || !is_recorded(recorder, path) ? file
+                                                                  : recorder_adopt(recorder, path, &identity);
 }
 
 static void begin_unlink(struct recorder *recorder, const struct trace_call *call, int64_t directory,
@@ -309,8 +301,9 @@ static void begin_unlink(struct recorder *recorder, const struct trace_call *cal
         if (!is_recorded(recorder, path))
                 return;
         op.file = file_at(recorder, path);
-        if (op.file != UINT32_MAX)
-                begin_name(recorder, call, op, path, NULL);
+        if (op.file == UINT32_MAX) /* an open() that is under way may still make it */
+                op = (struct tape_op){ .kind = TAPE_MARK };
+        begin_name(recorder, call, op, path, NULL);
 }
 
 static void begin_pair(struct recorder *recorder, const struct trace_call *call, const char *from,

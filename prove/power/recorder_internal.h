@@ -22,6 +22,7 @@ struct flight {
         size_t index;              /* on the tape */
         struct tape_op op;         /* as it stands there; for opens: what it will be */
         bool is_open, is_emptying; /* open() with O_CREAT, with O_TRUNC */
+        bool is_removed;           /* the name was gone again when it returned */
         char path[PATH_MAX], to_path[PATH_MAX];
 };
 
@@ -50,6 +51,9 @@ uint32_t recorder_find(const struct recorder *recorder, const struct identity *i
 uint32_t recorder_add(struct recorder *recorder, const struct identity *identity);
 /* Parent and name of a path below the root. False: its directory is not known. */
 bool recorder_place(struct recorder *recorder, const char *path, uint32_t *ret_parent, const char **ret_name);
+
+/* A file that nobody knew was made by an open() that has not returned yet. Its number; UINT32_MAX: a failure. */
+uint32_t recorder_adopt(struct recorder *recorder, const char *path, const struct identity *identity);
 
 /* flight.c: between entry and exit. */
 struct flight *flight_begin(struct recorder *recorder, const struct trace_call *call,

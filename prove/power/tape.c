@@ -113,6 +113,23 @@ void tape_drop(struct tape *tape, size_t index) {
         tape->ops[index].ended = tape->ops[index].begun;
 }
 
+uint32_t tape_file_at(const struct tape *tape, uint32_t parent, const char *name) {
+        uint32_t file = UINT32_MAX;
+
+        for (size_t i = 0; i < tape->count; i++) {
+                const struct tape_op *op = &tape->ops[i];
+                const bool is_it = op->parent == parent && strcmp(op->name, name) == 0;
+
+                if (!tape_is_directory(op->kind) || (op->ended == 0 && !op->is_base))
+                        continue;
+                if (op->kind == TAPE_RENAME && op->to_parent == parent && strcmp(op->to_name, name) == 0)
+                        file = op->file;
+                else if (is_it)
+                        file = op->kind == TAPE_UNLINK || op->kind == TAPE_RENAME ? UINT32_MAX : op->file;
+        }
+        return file;
+}
+
 bool tape_is_data(enum tape_kind kind) {
         return kind == TAPE_WRITE || kind == TAPE_SIZE || kind == TAPE_CLEAR;
 }

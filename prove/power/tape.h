@@ -68,6 +68,9 @@ void tape_base(struct tape *tape, const struct tape_op *op);
 void tape_fill(struct tape *tape, size_t index, const struct tape_op *op);
 void tape_drop(struct tape *tape, size_t index); /* a call that failed: nothing was done */
 
+/* What stands under this name by the calls that have returned; UINT32_MAX: nothing. */
+uint32_t tape_file_at(const struct tape *tape, uint32_t parent, const char *name);
+
 bool tape_is_data(enum tape_kind kind);      /* write, size, clear: of the file itself */
 bool tape_is_directory(enum tape_kind kind); /* of names */
 bool tape_is_sync(enum tape_kind kind);

@@ -361,3 +361,34 @@ Test(power_recorder, names_too_are_asked_before_whoever_comes_next_changes_them,
                 cr_assert(accounted_for, "round %d", round);
         }
 }
+
+/* One makes names, and another removes them as they come. */
+#define MADE 400
+
+static void make_and_remove(void) {
+        pid_t pid = fork();
+        int status;
+
+        must(pid >= 0);
+        if (pid == 0) {
+                for (int i = 0; i < MADE; i++)
+                        (void) unlink("made");
+                _exit(0);
+        }
+        for (int i = 0; i < MADE; i++) {
+                int fd = open("made", O_WRONLY | O_CREAT, 0644);
+
+                must(fd >= 0 && write(fd, "x", 1) == 1 && close(fd) == 0);
+        }
+        must(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+Test(power_recorder, a_name_that_is_removed_as_it_is_made_is_accounted_for, .timeout = 240) {
+        for (int round = 0; round < 5; round++) {
+                end();
+                begin();
+                record(make_and_remove);
+                cr_assert_null(recorder_error(recorder), "%s", recorder_error(recorder));
+                cr_assert(accounted_for, "round %d", round);
+        }
+}
