@@ -22,6 +22,7 @@
 #include "base/crash.h"
 #include "base/io.h"
 #include "worker/destination/sqlite_destination.h"
+#include "worker/source/sqlite_journal.h"
 
 /* Pages in the -wal from which a commit is followed by a checkpoint (README: who pays for it), and from
  * which even the first commit of a takeover is. */
@@ -95,26 +96,6 @@ static int verify_wal(struct destination *destination, struct failure *ret_failu
                         "%s cannot be put into WAL mode (it is in %s): a destination needs a local file system "
                         "with shared memory",
                         destination->path, mode ? mode : "an unknown mode");
-        return 0;
-}
-
-/* SQLite takes a -journal that it cannot stat() for one that is not there (os_unix.c), and goes on in what a dead
- * worker left half made. Whoever sees the -journal then waits for us to be gone, and would undo what we did. */
-static int refuse_journal(const struct destination *destination, struct failure *ret_failure) {
-        _cleanup_fd_ int fd = -1;
-        char path[PATH_MAX];
-        uint8_t first = 0;
-
-        (void) snprintf(path, sizeof path, "%s-journal", sqlite3_db_filename(destination->db, "main"));
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0 && errno == ENOENT)
-                return 0;
-        if (fd < 0 || pread(fd, &first, 1, 0) < 0)
-                return failure_set(ret_failure, -errno, failure_kind_of_errno(-errno),
-                                   "%s: cannot read it: %s", path, strerror(errno));
-        if (first != 0) /* else it is over */
-                return failure_set(ret_failure, -EAGAIN, FAILURE_UNAVAILABLE,
-                                   "%s is to be rolled back first; opening the database again", path);
         return 0;
 }
 
@@ -221,7 +202,9 @@ static int connect_destination(struct destination *destination, struct failure *
         r = verify_wal(destination, ret_failure);
         if (r < 0)
                 return r;
-        r = refuse_journal(destination, ret_failure);
+        /* What a dead worker left half made. Whoever sees the -journal then waits for us to be gone, and would undo what
+         * we did. */
+        r = journal_refuse(destination->db, "main", destination->path, ret_failure);
         if (r < 0)
                 return r;
         r = schema_prepare(destination, ret_failure);

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "worker/source/sqlite_db.h"
+#include "worker/source/sqlite_journal.h"
 
 static const struct {
         const char *name, *type;
@@ -109,7 +110,9 @@ int outbox_create(const char *path, const char *table, struct failure *ret_failu
         r = db_execute(db, path, "BEGIN IMMEDIATE", ret_failure);
         if (r < 0)
                 return r;
-        r = create_if_missing(db, path, table, ret_failure);
+        r = journal_refuse(db, "main", path, ret_failure);
+        if (r >= 0)
+                r = create_if_missing(db, path, table, ret_failure);
         if (r >= 0)
                 r = db_execute(db, path, "COMMIT", ret_failure);
         if (r < 0 && !sqlite3_get_autocommit(db))

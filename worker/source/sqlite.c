@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "worker/source/sqlite_guest.h"
+#include "worker/source/sqlite_journal.h"
 #include "worker/source/sqlite_source.h"
 
 /* S8: many sources are open at once, each reads mostly pages that it will not need again. */
@@ -143,7 +144,7 @@ static int source_anchor(struct source *source, uint64_t position, uint64_t *ret
                          struct failure *ret_failure) {
         struct event event;
         uint64_t digest = 0;
-        int r, code;
+        int r, code, hot = 0;
 
         assert(ret_digest);
 
@@ -156,6 +157,7 @@ static int source_anchor(struct source *source, uint64_t position, uint64_t *ret
         r = bind_position(source, source->row, position, ret_failure);
         if (r < 0)
                 return r;
+        journal_forget_pages(source->reader, "main");
         code = sqlite3_step(source->row);
         r = 0;
         if (code == SQLITE_ROW) {
@@ -163,9 +165,13 @@ static int source_anchor(struct source *source, uint64_t position, uint64_t *ret
                 if (r >= 0)
                         digest = event_digest(&event);
         }
+        if (r >= 0)
+                hot = journal_refuse_reading(source->reader, "main", source->path, ret_failure);
         (void) sqlite3_reset(source->row);
         if (r < 0)
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "%s: out of memory", source->path);
+        if (hot < 0)
+                return hot;
         if (code == SQLITE_DONE)
                 return failure_set(ret_failure, -ENOENT, FAILURE_IDENTITY,
                                    "%s has no event %" PRIu64
@@ -253,7 +259,7 @@ static int source_fetch(struct source *source, uint64_t after, const struct batc
                         struct event_batch *batch, bool *ret_more, struct failure *ret_failure) {
         size_t first = batch->event_count;
         uint64_t before_bytes = batch->payload_bytes;
-        int r, code;
+        int r, code, hot = 0;
 
         assert(source);
         assert(limits && limits->rows > 0);
@@ -264,13 +270,21 @@ static int source_fetch(struct source *source, uint64_t after, const struct batc
                 return r;
         /* One row more than wanted tells whether there is more; only its key is looked at. */
         (void) sqlite3_bind_int64(source->fetch, 2, (int64_t) limits->rows + 1);
-        while ((code = sqlite3_step(source->fetch)) == SQLITE_ROW) {
+        journal_forget_pages(source->reader, "main");
+        code = sqlite3_step(source->fetch);
+        /* Now, under the lock: with it nobody undoes, or does, what we read. */
+        if (code == SQLITE_ROW)
+                hot = journal_refuse_reading(source->reader, "main", source->path, ret_failure);
+        while (hot >= 0 && code == SQLITE_ROW) {
                 r = add_row(source, limits, batch, first, before_bytes);
                 if (r < 0)
                         break;
+                code = sqlite3_step(source->fetch);
         }
         (void) sqlite3_reset(source->fetch);
 
+        if (hot < 0)
+                return hot;
         if (r == -ENOMEM)
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "%s: out of memory for an event",
                                    source->path);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/crash.h"
+#include "worker/source/sqlite_journal.h"
 #include "worker/source/sqlite_source.h"
 
 static int open_writer(struct source *source, struct failure *ret_failure) {
@@ -129,7 +130,9 @@ static int write_piece(struct source *source, const char *sql, int64_t low, int6
                 return r;
         (void) snprintf(look, sizeof look, "SELECT 1 FROM main.\"%s\" WHERE \"%s\" = ?1", source->table.table,
                         source->table.seq);
-        r = query(source, source->writer, anchor, 0, &has_anchor, &unused, ret_failure, look);
+        r = journal_refuse(source->writer, "main", source->path, ret_failure);
+        if (r >= 0)
+                r = query(source, source->writer, anchor, 0, &has_anchor, &unused, ret_failure, look);
         if (r >= 0 && !has_anchor)
                 r = failure_set(
                         ret_failure, -ENOENT, FAILURE_IDENTITY,
