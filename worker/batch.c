@@ -267,7 +267,10 @@ enum batch_outcome batch_run(struct session *session, const struct batch_limits 
                         session->worker->destination_ops->session_rollback(session->target);
                         session->in_transaction = false;
                         session->row_once = true;
-                        continue;
+                        if (r != -EUCLEAN)
+                                continue;
+                        *ret_failure = failure;
+                        return BATCH_POOL_FAILED;
                 }
                 *ret_failure = failure;
                 return batch_void(session, r, ret_failure);

@@ -113,7 +113,8 @@ struct destination_ops {
          * -EOPNOTSUPP where the pair cannot be fused, -EBUSY where no attachment is free.
          * fused_move() and fused_sync() mirror the source's fetch+put and sync.
          * fused_move() runs inside session_begin…session_end; on failure the caller rolls the session
-         * back and takes the row path. fused_sync() before commit (M11). */
+         * back and takes the row path; on -EUCLEAN in another transaction, because nothing can be written
+         * in this one any more. fused_sync() before commit (M11). */
         int (*fused_open)(struct destination_session *session, const struct source_config *source,
                           struct failure *ret_failure);
         void (*fused_close)(struct destination_session *session);

@@ -276,13 +276,20 @@ void fused_close(struct destination_session *session) {
 
 /* ---- moving ---------------------------------------------------------------------------------- */
 
-/* Either file may be at fault; which, the row path will tell. */
+/* Either file may be at fault; which, the row path will tell. It cannot where SQLite speaks of damage (or of a read that
+ * failed once, which it takes for damage): then it refuses every write of this connection until the transaction is rolled
+ * back (SQLITE_CorruptRdOnly), also into the file that is sound and for sessions of other sources. */
 static int fail(struct fused *fused, int code, struct failure *ret_failure) {
         struct destination *destination = fused->session->destination;
         int r = destination_fail(destination, code, "move events into it", ret_failure);
 
         failure_prefix(ret_failure, "from %s", fused->path);
-        return r;
+        if ((code & 0xff) != SQLITE_CORRUPT)
+                return r;
+        return failure_set(ret_failure, -EUCLEAN, FAILURE_UNAVAILABLE,
+                           "damage was met while events of %s were moved into %s: trying again row by row, "
+                           "which tells whose it is",
+                           fused->path, destination->path);
 }
 
 /* M4: what is attached must be the file whose anchor stands in the checkpoint. Asked before every move, in the

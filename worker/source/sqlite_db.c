@@ -382,7 +382,8 @@ static const char *advice_of_code(int code, enum failure_kind kind) {
         if (code == SQLITE_READONLY_ROLLBACK || code == SQLITE_READONLY_RECOVERY)
                 return "; an interrupted transaction is in it, which its application rolls back when it opens it; waiting";
         if ((code & 0xff) == SQLITE_CORRUPT)
-                return "; look at it with `PRAGMA integrity_check` and restore it from a backup";
+                return "; SQLite says so where a read failed, too: look at the disk (kernel log), then at the file with "
+                       "`PRAGMA integrity_check`; restore it from a backup where it is damaged";
         switch (kind) {
         case FAILURE_FULL:
                 return "; make room on its disk, Baton goes on by itself";
