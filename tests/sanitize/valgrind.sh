@@ -20,6 +20,11 @@ left_out() {
         test_supervisor_*) echo "* starts or adopts workers, by pidfd_open()" ;;
         test_fleet) echo "* watches its processes by pidfd_open()" ;;
         test_tracer* | test_power_recorder | test_crash_trials) echo "* is a tracer: valgrind's own calls are traced, too" ;;
+        test_worker_signals) echo "* faults of its own: valgrind takes the signal first, and forges who sent it" ;;
+        test_worker_keeper) echo "* a process that shares its maker's memory: valgrind has no clone() of that kind" ;;
+        test_worker_control) echo "control/!(P1_a_supervisor_that_*) pidfd_open()" ;;
+        test_shm_takeover) echo "shm_takeover/!(s3_a_process_that_is_gone_*) pidfd_open()" ;;
+        test_shm_turn) echo "shm_turn/!(alone_it_makes_*) a seccomp filter, which kills at calls that valgrind makes" ;;
         test_worker_confine) echo "* a seccomp filter kills at calls that valgrind makes" ;;
         test_shm_threads | test_torture_schedule) echo "* many processors at once, or nothing is seen: valgrind runs one thread at a time" ;;
         test_cli_view) echo "cli_view/!(a_reading_*|a_session_that_holds_*|the_supervisor_is_*|what_needs_*) pidfd_open()" ;;

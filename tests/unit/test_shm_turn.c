@@ -63,6 +63,7 @@ static int take_alone(struct segment *segment, void *argument) {
         if (seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(futex), 0) < 0 ||
             seccomp_load(filter) < 0)
                 return 1;
+        seccomp_release(filter);
         for (unsigned i = 0; i < 1000; i++) {
                 if (turn_take(segment, 0, 1, NULL, NULL) < 0)
                         return 2;
