@@ -10,7 +10,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -148,6 +150,44 @@ bool process_has_ended(int pid_fd) {
         return n == 1 && (poller.revents & POLLIN);
 }
 
+/* ---- how it ended ----------------------------------------------------------------------------- */
+struct process_end process_end_of_wait(int wait_status) {
+        if (WIFEXITED(wait_status))
+                return (struct process_end){ .kind = PROCESS_END_EXIT, .number = WEXITSTATUS(wait_status) };
+        if (WIFSIGNALED(wait_status))
+                return (struct process_end){ .kind = PROCESS_END_SIGNAL,
+                                             .number = WTERMSIG(wait_status),
+                                             .wrote_core = WCOREDUMP(wait_status) };
+        return (struct process_end){ .kind = PROCESS_END_UNKNOWN };
+}
+
+/* struct pidfd_info of the kernel's uapi (linux/pidfd.h since 6.13), which Debian 12's headers do not know, in its
+ * first size. Its size is part of the request: a later kernel fills as much as we have. */
+struct info {
+        uint64_t mask, cgroup;
+        uint32_t numbers[11]; /* pids and owners */
+        int32_t wait_status;
+};
+static_assert(sizeof(struct info) == 64, "PIDFD_INFO_SIZE_VER0");
+#define INFO_GET _IOWR(0xff, 11, struct info) /* PIDFD_GET_INFO */
+#define INFO_EXIT (1ULL << 3)                 /* PIDFD_INFO_EXIT, since 6.15 */
+
+int process_how_ended(int pid_fd, struct process_end *ret_end) {
+        struct info info = { .mask = INFO_EXIT };
+
+        assert(pid_fd >= 0);
+        assert(ret_end);
+
+        /* ENOTTY or EINVAL: it does not know the question. ESRCH: 6.13 and 6.14, of a process that was reaped. */
+        if (ioctl(pid_fd, INFO_GET, &info) < 0)
+                return -EOPNOTSUPP;
+        if (!(info.mask & INFO_EXIT))
+                return -EAGAIN;
+        *ret_end = process_end_of_wait(info.wait_status);
+        return 0;
+}
+
+/* ---- threads, signals, memory --------------------------------------------------------------------- */
 bool process_has_thread(pid_t pid, pid_t thread_id) {
         return pid > 0 && thread_id > 0 && (tgkill(pid, thread_id, 0) == 0 || errno != ESRCH);
 }

@@ -19,6 +19,22 @@ int process_open(pid_t pid, uint64_t start_ticks, int *ret_fd);
 /* True if the pidfd's process has ended (pidfd readable): proof of death (S3). Never blocks. */
 bool process_has_ended(int pid_fd);
 
+/* How a process ended. Unknown is a way of its own, and never taken for another. */
+enum process_end_kind { PROCESS_END_UNKNOWN = 0, PROCESS_END_EXIT, PROCESS_END_SIGNAL };
+struct process_end {
+        enum process_end_kind kind;
+        int number;      /* exit code, or signal */
+        bool wrote_core; /* a core of one of its other threads may go without saying (Linux 6.18) */
+};
+
+/* From the word that wait() gives. */
+struct process_end process_end_of_wait(int wait_status);
+
+/* What the kernel says of the end of a process that need not be a child of ours (Linux 6.15): once its parent has
+ * reaped it, to who opened the pidfd before that; the descriptor then has POLLHUP. 0 and *ret_end; -EAGAIN: it
+ * lives, or nobody has reaped it yet; -EOPNOTSUPP: this kernel, or whoever confines us, does not tell. */
+int process_how_ended(int pid_fd, struct process_end *ret_end);
+
 /* The scheduler's letter for the process' first thread (field 3 of /proc/PID/stat): 'R', 'S', 'D' …
  * 0 and *ret_state; -ESRCH; other -errno. */
 int process_state(pid_t pid, char *ret_state);
