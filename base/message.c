@@ -40,6 +40,7 @@ static const struct message messages[MESSAGE_COUNT] = {
         [MESSAGE_WORKER_ADOPTED] = { "worker-adopted", "935954fbe4e04eae9bc6a0d3708f9f57", MANY },
         [MESSAGE_WORKER_LEFT] = { "worker-left", "86542e88db8a48688d9332b08d12864b", MANY },
         [MESSAGE_WORKER_ENDED] = { "worker-ended", "e3365e31620442e0aaf2d2759f49e291", MANY },
+        [MESSAGE_WORKER_ENDED_UNSEEN] = { "worker-ended-unseen", "b8031be560664748b187d0362acc633a", MANY },
         [MESSAGE_WORKER_DIES_OFTEN] = { "worker-dies-often", "9b3ef4077d314193a6c84b60200e48ed", MANY },
         [MESSAGE_WORKER_HUNG] = { "worker-hung", "f675c2277d96445e8b09abc0f7c86c8a", MANY },
         [MESSAGE_WORKER_LOCK_HELD] = { "worker-lock-held", "c905f6290f18444c9f26ae21d991a744", MANY },

@@ -147,7 +147,8 @@ struct layout_worker {
         /* Supervisor alone. */
         LAYOUT_LINE_ALIGNED _Atomic uint64_t ping; /* +1 each; the mover answers in `pong` */
         _Atomic uint64_t ping_usec;
-        _Atomic uint64_t drain_ref; /* = this worker's ref: drain and leave */
+        _Atomic uint64_t drain_ref;   /* = this worker's ref: drain and leave */
+        _Atomic uint64_t watched_ref; /* the worker whose end is not told yet; 0: nobody */
 
         /* Anyone rings: the doorbell (S12). A futex; +1 each ring. */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t doorbell;

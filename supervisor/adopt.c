@@ -318,6 +318,7 @@ static int segment_serve(struct manager *manager, const struct plan *plan, bool 
         manager->told_until_usec = atomic_load_explicit(&manager->segment->header->supervisor_beat_usec,
                                                         memory_order_relaxed);
         pools_load(manager);
+        unseen_tell(manager); /* in a new segment nobody */
         watch_members(manager);
         workers = watch_count(manager, LAYOUT_NONE, true);
         pools_apply(manager, plan, manager->config);

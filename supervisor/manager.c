@@ -79,6 +79,7 @@ void manager_free(struct manager *manager) {
                 return;
         control_stop(manager);
         notify_stop(manager);
+        ended_finish(manager);
         for (size_t i = 0; i < PROCESS_COUNT_MAX; i++)
                 if (manager->processes[i].pid > 0)
                         watch_forget(&manager->processes[i]);

@@ -16,6 +16,7 @@
 #include "base/failure.h"
 #include "base/macro.h"
 #include "base/message.h"
+#include "base/process.h"
 #include "shm/segment.h"
 #include "supervisor/config.h"
 
@@ -37,7 +38,7 @@ struct process {
         bool is_child;
         uint32_t pool_index;
         uint64_t ref;           /* its entry in the segment; 0: has not entered yet */
-        uint64_t started_usec;  /* when we started or met it */
+        uint64_t started_usec;  /* when we started it, or an adopted one entered (by its own word) */
         bool leaving;           /* not to have sessions any more */
         bool drain_told;        /* drain_ref is written */
         uint32_t session_count; /* owned at the last look */
@@ -46,6 +47,19 @@ struct process {
         uint64_t kill_usec;                 /* SIGKILL was sent; 0: no */
         bool stale;                         /* upgrade.c: runs another binary than a new one would */
 };
+
+/* A worker whose end is proven and acted upon, and that is told when the kernel knows how it ended (ended.c). */
+struct ending {
+        struct manager *manager; /* NULL: this record is free */
+        int pid_fd;
+        sd_event_source *source, *timer;
+        pid_t pid;
+        uint64_t ref, wait_usec; /* until the next one starts; 0: at once */
+        uint32_t own_fault;      /* M6: what its own handler said; 0: nothing */
+        bool is_expected;
+        char destination[LAYOUT_NAME_BYTES];
+};
+#define ENDING_COUNT_MAX 64 /* of more, how is unknown */
 
 struct pool {
         bool used;
@@ -90,6 +104,7 @@ struct manager {
         struct segment *segment; /* NULL while waiting for one at the start */
 
         struct process processes[PROCESS_COUNT_MAX];
+        struct ending endings[ENDING_COUNT_MAX];
         struct process *process_of_entry[LAYOUT_WORKER_COUNT_MAX]; /* by entry of the segment; NULL */
         struct pool pools[LAYOUT_POOL_COUNT_MAX];
         struct slot_record *slots;                              /* segment->slot_count */
@@ -211,6 +226,24 @@ bool watch_is_eligible(const struct manager *manager, const struct process *proc
 void watch_drain(struct process *process); /* tells it to leave */
 /* Kills it through its pidfd, once. kind and reason (a predicate: "has not answered for 10 s") are told. */
 void watch_kill(struct process *process, enum message_kind kind, const char *reason);
+
+/* "worker 3 (pid 812)", or "worker process 812" before it entered. */
+const char *watch_name(uint64_t ref, pid_t pid, char *buffer, size_t bytes);
+
+/* ---- ended.c, unseen.c ----------------------------------------------------------------------------- */
+/* What watch_add() has called at the end of a worker; the context is its process. */
+int ended_on_child(sd_event_source *source, const siginfo_t *info, void *context);
+int ended_on_adopted(sd_event_source *source, int fd, uint32_t events, void *context);
+/* Lines that still wait are told, before we go: after 20 ms at most. */
+void ended_finish(struct manager *manager);
+/* BATON_REASON=: "exit code 75", "SIGSEGV, its own fault, and wrote a core", "unknown". own_fault is what its handler
+ * has left in the table (M6), 0 if nothing. */
+void ended_reason(const struct process_end *end, uint32_t own_fault, char *reason, size_t bytes);
+/* Its end will be told by us or, if we die, by the next; and: it was. */
+void unseen_watched(struct manager *manager, uint64_t ref);
+void unseen_told(struct manager *manager, uint64_t ref);
+/* Tells who ended while nobody watched; before watch_members() of a segment that is adopted. */
+void unseen_tell(struct manager *manager);
 
 /* ---- ping.c, shutdown.c, notify.c ------------------------------------------------------------------ */
 int ping_start(struct manager *manager);

@@ -190,6 +190,7 @@ static int on_exec(sd_event_source *source, void *context) {
                 manager->upgrading = false;
                 return 0;
         }
+        ended_finish(manager);
         log_line(MESSAGE_UPGRADE_BEGINS, LOG_NOTICE, NULL, "becomes %s; its workers go on",
                  manager->own_path);
         log_finish();

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Worker processes: who joined, who ended and why, when the next one may start.
+/* Worker processes: who joined, who is to leave or is killed. Their end is ended.c.
  *
- * The pidfd is the supervisor's proof of death (S3). For its own children it also carries the exit status;
- * of an adopted one, which a supervisor before us started, the status is unknown and is called so.
+ * The pidfd is the supervisor's proof of death (S3).
  * Must not touch: slots (the survivors' takeover gives them away, S7), life words. */
 #include <errno.h>
 #include <stdatomic.h>
@@ -19,10 +18,6 @@
 #include "shm/life.h"
 #include "supervisor/manager.h"
 
-#define LIFE_SHORT_USEC (10 * USEC_PER_SEC) /* who dies younger lets the delay grow */
-#define LIFE_LONG_USEC (60 * USEC_PER_SEC)  /* who dies older resets it */
-#define DELAY_FIRST_USEC (100 * USEC_PER_MSEC)
-#define DELAY_MOST_USEC (30 * USEC_PER_SEC)
 #define SURVIVES_USEC (1 * USEC_PER_SEC) /* S3: a victim that outlives SIGKILL this long is reported */
 
 /* ---- the table -------------------------------------------------------------------------------------- */
@@ -72,9 +67,6 @@ void watch_forget(struct process *process) {
         process->pid = 0;
 }
 
-static int on_child_end(sd_event_source *source, const siginfo_t *info, void *context);
-static int on_adopted_end(sd_event_source *source, int fd, uint32_t events, void *context);
-
 struct process *watch_add(struct manager *manager, pid_t pid, uint64_t start_ticks, int pid_fd, bool is_child,
                           uint32_t pool_index) {
         struct process *process = find_pid(manager, 0);
@@ -97,10 +89,10 @@ struct process *watch_add(struct manager *manager, pid_t pid, uint64_t start_tic
         };
         process->answered_usec = process->started_usec;
         if (is_child)
-                r = sd_event_add_child_pidfd(manager->event, &process->source, pid_fd, WEXITED, on_child_end,
-                                             process);
+                r = sd_event_add_child_pidfd(manager->event, &process->source, pid_fd, WEXITED,
+                                             ended_on_child, process);
         else
-                r = sd_event_add_io(manager->event, &process->source, pid_fd, EPOLLIN, on_adopted_end,
+                r = sd_event_add_io(manager->event, &process->source, pid_fd, EPOLLIN, ended_on_adopted,
                                     process);
         if (r < 0) {
                 process->pid = 0; /* the descriptor stays the caller's */
@@ -110,55 +102,12 @@ struct process *watch_add(struct manager *manager, pid_t pid, uint64_t start_tic
 }
 
 /* ---- the end of one --------------------------------------------------------------------------------- */
-/* What a person is told: "worker 3 (pid 812)", or "worker process 812" before it entered. */
-static const char *process_name(const struct process *process, char *buffer, size_t bytes) {
-        if (process->ref != 0)
-                (void) snprintf(buffer, bytes, "worker %u (pid %d)", worker_ref_index(process->ref),
-                                process->pid);
+const char *watch_name(uint64_t ref, pid_t pid, char *buffer, size_t bytes) {
+        if (ref != 0)
+                (void) snprintf(buffer, bytes, "worker %u (pid %d)", worker_ref_index(ref), pid);
         else
-                (void) snprintf(buffer, bytes, "worker process %d", process->pid);
+                (void) snprintf(buffer, bytes, "worker process %d", pid);
         return buffer;
-}
-
-static void delay_grow(struct pool *pool, uint64_t lived_usec, uint64_t now_usec) {
-        if (lived_usec >= LIFE_LONG_USEC)
-                pool->restart_delay_usec = 0;
-        else if (lived_usec < LIFE_SHORT_USEC && pool->restart_waits)
-                pool->restart_delay_usec = MIN_OF(MAX_OF(2 * pool->restart_delay_usec, DELAY_FIRST_USEC),
-                                                  DELAY_MOST_USEC);
-        /* The first short life is replaced at once; the mark makes the next one wait. */
-        pool->restart_waits = lived_usec < LIFE_SHORT_USEC || pool->restart_delay_usec > 0;
-        pool->restart_usec = now_usec + (lived_usec < LIFE_SHORT_USEC ? pool->restart_delay_usec : 0);
-}
-
-/* `how` is a whole predicate: "was killed by SIGKILL". */
-static void process_ended(struct process *process, bool orderly, const char *how) {
-        struct manager *manager = process->manager;
-        struct pool *pool = &manager->pools[process->pool_index];
-        uint64_t now_usec = clock_usec(), lived_usec = now_usec - process->started_usec;
-        bool expected = process->leaving || manager->state != MANAGER_SERVING;
-        struct log_fields fields = { .destination = pool->name,
-                                     .worker_ref = process->ref,
-                                     .pid = process->pid };
-        enum message_kind kind = orderly && expected ? MESSAGE_WORKER_LEFT : MESSAGE_WORKER_ENDED;
-        char name[48], wait[80] = "", span[32];
-
-        if (!expected) {
-                delay_grow(pool, lived_usec, now_usec);
-                if (pool->restart_usec > now_usec) {
-                        kind = MESSAGE_WORKER_DIES_OFTEN;
-                        clock_format_span(pool->restart_usec - now_usec, span, sizeof span);
-                        (void) snprintf(wait, sizeof wait, "; the next one starts in %s", span);
-                }
-        }
-        log_line(kind, orderly && expected ? LOG_INFO : LOG_WARNING, &fields, "destination %s: %s %s%s",
-                 pool->name, process_name(process, name, sizeof name), how, wait);
-        pool->assign_needed = true;
-        watch_forget(process);
-        if (manager->state == MANAGER_STOPPING)
-                shutdown_check(manager);
-        else if (manager->segment)
-                look(manager);
 }
 
 /* Whoever is init of its namespace inherits the processes that workers leave behind (each a keeper), and after an
@@ -188,50 +137,6 @@ void watch_ask_again(struct manager *manager) {
                 (void) sd_event_source_set_enabled(process->source, SD_EVENT_OFF);
                 (void) sd_event_source_set_enabled(process->source, SD_EVENT_ONESHOT);
         }
-}
-
-static int on_child_end(sd_event_source *source, const siginfo_t *info, void *context) {
-        struct process *process = context;
-        const char *name;
-        char how[96];
-
-        (void) source;
-        if (info->si_code == CLD_EXITED) {
-                (void) snprintf(how, sizeof how, "%s (exit code %d)",
-                                info->si_status == 0    ? "has left"
-                                : info->si_status == 75 ? "has left to start anew"
-                                                        : "could not go on",
-                                info->si_status);
-                process_ended(process, info->si_status == 0, how);
-                return 0;
-        }
-        name = sigabbrev_np(info->si_status);
-        (void) snprintf(how, sizeof how, "was killed by SIG%s%s", name ? name : "?",
-                        info->si_code == CLD_DUMPED ? " and wrote a core" : "");
-        process_ended(process, false, how);
-        return 0;
-}
-
-static int on_adopted_end(sd_event_source *source, int fd, uint32_t events, void *context) {
-        struct process *process = context;
-        struct segment *segment = process->manager->segment;
-        uint32_t fault_signal = 0;
-        const char *name = NULL;
-        char how[128];
-
-        (void) source;
-        (void) fd;
-        (void) events;
-        /* Its own fault handler may have said why (M6); that is a worker's word: bounded, and only told. */
-        if (segment && process->ref != 0)
-                fault_signal = atomic_load_explicit(
-                        &segment->workers[worker_ref_index(process->ref)].fault_signal, memory_order_relaxed);
-        if (fault_signal > 0 && fault_signal < 64)
-                name = sigabbrev_np((int) fault_signal);
-        (void) snprintf(how, sizeof how, "has ended, how is unknown (adopted, not our child)%s%s",
-                        name ? "; it reported SIG" : "", name ? name : "");
-        process_ended(process, true, how);
-        return 0;
 }
 
 /* ---- asking one to leave, or ending it --------------------------------------------------------------- */
@@ -264,7 +169,7 @@ static int on_survival(sd_event_source *source, uint64_t usec, void *context) {
                 MESSAGE_WORKER_SURVIVES_KILL, LOG_ERR, &fields,
                 "destination %s: %s survives SIGKILL (uninterruptible wait): the kernel waits for a disk or a "
                 "file server; its sessions stay with it until it is gone, because only its end is a proof",
-                fields.destination, process_name(process, name, sizeof name));
+                fields.destination, watch_name(process->ref, process->pid, name, sizeof name));
         return 0;
 }
 
@@ -283,7 +188,7 @@ void watch_kill(struct process *process, enum message_kind kind, const char *rea
         r = process_signal(process->pid_fd, SIGKILL);
         process->kill_usec = clock_usec();
         log_line(kind, LOG_ERR, &fields, "destination %s: %s %s; %s", fields.destination,
-                 process_name(process, name, sizeof name), reason,
+                 watch_name(process->ref, process->pid, name, sizeof name), reason,
                  r < 0 ? "it could not be killed" : "it is killed");
         r = sd_event_add_time_relative(manager->event, &process->kill_source, CLOCK_MONOTONIC, SURVIVES_USEC,
                                        0, on_survival, process);
@@ -326,6 +231,7 @@ static void refuse_entry(struct manager *manager, uint32_t index, uint64_t life,
 static struct process *adopt_entry(struct manager *manager, uint32_t index, uint64_t life, uint32_t pid,
                                    uint64_t start_ticks, uint32_t pool_index) {
         struct process *process;
+        uint64_t entered_usec;
         bool is_child;
         pid_t parent;
         int pid_fd = -1, r;
@@ -349,6 +255,11 @@ static struct process *adopt_entry(struct manager *manager, uint32_t index, uint
                 fd_close(&pid_fd);
                 return NULL;
         }
+        /* How long it has lived by its own word, which is bounded and costs no more than a delay. */
+        entered_usec = atomic_load_explicit(&manager->segment->workers[index].entered_usec,
+                                            memory_order_relaxed);
+        if (entered_usec != 0)
+                process->started_usec = MIN_OF(process->started_usec, entered_usec);
         log_line(MESSAGE_WORKER_ADOPTED, LOG_NOTICE,
                  &(struct log_fields){ .destination = manager->pools[pool_index].name,
                                        .worker_ref = worker_ref(index, life >> 8),
@@ -379,6 +290,7 @@ static void member_seen(struct manager *manager, uint32_t index, uint64_t life) 
                 return;
         process->ref = ref;
         manager->process_of_entry[index] = process;
+        unseen_watched(manager, ref);
         process->pool_index = pool_index;
         process->pong_seen = atomic_load_explicit(&worker->pong, memory_order_relaxed);
         process->answered_usec = clock_usec();

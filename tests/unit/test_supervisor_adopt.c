@@ -4,57 +4,6 @@
 
 TestSuite(supervisor_adopt, .init = place_make, .fini = place_remove);
 
-/* A segment that another process works in: opened to look. */
-static struct segment *segment_seen(void) {
-        uint64_t deadline_usec = clock_usec() + PATIENCE_USEC;
-        struct segment *segment = NULL;
-
-        while (segment_open(place.runtime, true, &segment, NULL) < 0) {
-                cr_assert_lt(clock_usec(), deadline_usec, "no segment came");
-                (void) usleep(5000);
-        }
-        return segment;
-}
-
-static uint32_t owned_slots(const struct segment *segment) {
-        uint32_t count = 0;
-
-        for (uint32_t i = 0; i < segment->slot_count; i++)
-                count += atomic_load(&segment->slots[i].state) == SLOT_OWNED;
-        return count;
-}
-
-static void wait_owned(const struct segment *segment, uint32_t count, uint32_t workers) {
-        uint64_t deadline_usec = clock_usec() + PATIENCE_USEC;
-        uint32_t live;
-
-        do {
-                cr_assert_lt(clock_usec(), deadline_usec, "never owned");
-                (void) usleep(5000);
-                live = 0;
-                for (uint32_t i = 0; i < segment->worker_count; i++)
-                        live += (atomic_load(&segment->workers[i].life) & 0xff) == LIFE_LIVE;
-        } while (owned_slots(segment) != count || live != workers);
-}
-
-/* Each slot is with the worker that it is assigned to, and not all with the first: the last hand-over of the
- * balance is over, nothing moves any more. */
-static void wait_spread(const struct segment *segment, uint32_t count) {
-        uint64_t deadline_usec = clock_usec() + PATIENCE_USEC, assigned;
-        uint32_t at_home, with_first;
-
-        do {
-                cr_assert_lt(clock_usec(), deadline_usec, "never spread");
-                (void) usleep(5000);
-                at_home = with_first = 0;
-                for (uint32_t i = 0; i < count; i++) {
-                        assigned = atomic_load(&segment->slots[i].assigned_ref);
-                        at_home += assigned != 0 && assigned == atomic_load(&segment->slots[i].owner_ref);
-                        with_first += assigned == atomic_load(&segment->slots[0].assigned_ref);
-                }
-        } while (at_home != count || with_first != count / 2);
-}
-
 Test(supervisor_adopt, P1_workers_and_sessions_go_on_and_are_adopted) {
         uint64_t owners[6], epochs[6], number;
         struct segment *segment;

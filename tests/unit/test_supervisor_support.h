@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -118,6 +119,7 @@ static inline void fake_run(const char *state, const char *runtime, uint32_t poo
         struct fake fake = { .state = state, .pool_index = pool_index };
         uint64_t end_usec = clock_usec() + 2 * PATIENCE_USEC;
         struct layout_worker *self;
+        char exits[64];
         int lock_fd = -1;
 
         if (fake_does(&fake, "dies"))
@@ -129,6 +131,7 @@ static inline void fake_run(const char *state, const char *runtime, uint32_t poo
             life_enter(fake.segment, pool_index, &fake.ref, NULL) < 0)
                 _exit(1);
         self = &fake.segment->workers[worker_ref_index(fake.ref)];
+        (void) snprintf(exits, sizeof exits, "exits-with-3.%llu", (unsigned long long) fake.ref);
         fake_hint(runtime);
         if (fake_does(&fake, "holds-the-turn") &&
             lock_take(&fake.segment->pools[pool_index].turn, LOCK_TURN) >= 0) {
@@ -138,6 +141,8 @@ static inline void fake_run(const char *state, const char *runtime, uint32_t poo
         while (clock_usec() < end_usec) {
                 uint32_t seen = atomic_load(&self->doorbell);
 
+                if (fake_does(&fake, exits))
+                        _exit(3);
                 if (fake_turn(&fake, self)) {
                         life_leave(fake.segment, fake.ref);
                         fake_hint(runtime);
@@ -290,6 +295,88 @@ static inline void supervisor_kill(pid_t pid) {
 
         cr_assert_eq(kill(pid, SIGKILL), 0);
         cr_assert_eq(waitpid(pid, &status, 0), pid);
+}
+
+/* The same below a process that is to workers what systemd is: their parent once the supervisor is dead, which reaps
+ * them, unless the file "reaps-nobody" is there. *ret_parent ends when the state directory is gone, or by a kill. */
+static inline pid_t supervisor_fork_elsewhere(pid_t *ret_parent) {
+        int told[2];
+        pid_t pid;
+
+        cr_assert_eq(pipe(told), 0);
+        *ret_parent = fork();
+        cr_assert_geq(*ret_parent, 0);
+        if (*ret_parent == 0) {
+                const struct fake self = { .state = place.state };
+
+                (void) prctl(PR_SET_CHILD_SUBREAPER, 1);
+                (void) mkdir(place.state, 0750);
+                pid = supervisor_fork(NULL);
+                (void) !write(told[1], &pid, sizeof pid);
+                while (access(place.state, F_OK) == 0) {
+                        if (!fake_does(&self, "reaps-nobody"))
+                                while (waitpid(-1, NULL, WNOHANG) > 0)
+                                        ;
+                        (void) usleep(2000);
+                }
+                _exit(0);
+        }
+        cr_assert_eq(read(told[0], &pid, sizeof pid), (ssize_t) sizeof pid);
+        (void) close(told[0]);
+        (void) close(told[1]);
+        return pid;
+}
+
+/* ---- a segment that another process works in ----------------------------------------------------------------- */
+/* Opened to look. */
+static inline struct segment *segment_seen(void) {
+        uint64_t deadline_usec = clock_usec() + PATIENCE_USEC;
+        struct segment *segment = NULL;
+
+        while (segment_open(place.runtime, true, &segment, NULL) < 0) {
+                cr_assert_lt(clock_usec(), deadline_usec, "no segment came");
+                (void) usleep(5000);
+        }
+        return segment;
+}
+
+static inline uint32_t owned_slots(const struct segment *segment) {
+        uint32_t count = 0;
+
+        for (uint32_t i = 0; i < segment->slot_count; i++)
+                count += atomic_load(&segment->slots[i].state) == SLOT_OWNED;
+        return count;
+}
+
+static inline void wait_owned(const struct segment *segment, uint32_t count, uint32_t workers) {
+        uint64_t deadline_usec = clock_usec() + PATIENCE_USEC;
+        uint32_t live;
+
+        do {
+                cr_assert_lt(clock_usec(), deadline_usec, "never owned");
+                (void) usleep(5000);
+                live = 0;
+                for (uint32_t i = 0; i < segment->worker_count; i++)
+                        live += (atomic_load(&segment->workers[i].life) & 0xff) == LIFE_LIVE;
+        } while (owned_slots(segment) != count || live != workers);
+}
+
+/* Each slot is with the worker that it is assigned to, and not all with the first: the last hand-over of the
+ * balance is over, nothing moves any more. */
+static inline void wait_spread(const struct segment *segment, uint32_t count) {
+        uint64_t deadline_usec = clock_usec() + PATIENCE_USEC, assigned;
+        uint32_t at_home, with_first;
+
+        do {
+                cr_assert_lt(clock_usec(), deadline_usec, "never spread");
+                (void) usleep(5000);
+                at_home = with_first = 0;
+                for (uint32_t i = 0; i < count; i++) {
+                        assigned = atomic_load(&segment->slots[i].assigned_ref);
+                        at_home += assigned != 0 && assigned == atomic_load(&segment->slots[i].owner_ref);
+                        with_first += assigned == atomic_load(&segment->slots[0].assigned_ref);
+                }
+        } while (at_home != count || with_first != count / 2);
 }
 
 /* ---- what is said ------------------------------------------------------------------------------------------- */

@@ -75,6 +75,7 @@ static const struct field fields[] = {
         /* the supervisor's own */
         FIELD_OF(REGION_WORKER, layout_worker, ping, true), FIELD_OF(REGION_WORKER, layout_worker, ping_usec, true),
         FIELD_OF(REGION_WORKER, layout_worker, drain_ref, true),
+        FIELD_OF(REGION_WORKER, layout_worker, watched_ref, true),
         FIELD_OF(REGION_SLOT, layout_slot, wanted, true), FIELD_OF(REGION_SLOT, layout_slot, pool_index, true),
         FIELD_OF(REGION_SLOT, layout_slot, assigned_ref, true), FIELD_OF(REGION_SLOT, layout_slot, heir_ref, true),
         FIELD_OF(REGION_SLOT, layout_slot, adopt_request, true),
