@@ -21,6 +21,7 @@ static const struct message messages[MESSAGE_COUNT] = {
         [MESSAGE_SUPERVISOR_DIES_OFTEN] = { "supervisor-dies-often", "2d9084cced9547d5bc613056d7d3999e", SOME },
         [MESSAGE_SUPERVISOR_TROUBLE] = { "supervisor-trouble", "08cc9dbb5b5b425e83ce39edc8ced49c", SOME },
         [MESSAGE_CONFIGURATION_REFUSED] = { "configuration-refused", "28135466de1147baa9e87d2f48fb548d", SOME },
+        [MESSAGE_CONFIGURATION_KEPT] = { "configuration-kept", "1e8dd8a5d4f54afd806872496a8ab927", SOME },
         [MESSAGE_CONFIGURATION_ADVICE] = { "configuration-advice", "89c64b6a602b4b63ae8623790f16723e", SOME },
         [MESSAGE_RELOADED] = { "reloaded", "25b281f4ec594ef1a1140ce3d79af753", SOME },
         [MESSAGE_RELOAD_REFUSED] = { "reload-refused", "6f62ec3546e04edc919b84c84c056f72", SOME },

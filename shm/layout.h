@@ -62,6 +62,11 @@ struct layout_header {
 
         /* Any role: S11, a shared mutex whose holder is dead but never said so. Once 1, never 0. */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t condemned;
+
+        /* The supervisor alone, behind the sequence (S10): why it goes on with another configuration than the one
+         * that stands in the file; "" where it does not. */
+        LAYOUT_LINE_ALIGNED _Atomic uint32_t refused_sequence;
+        char refused[LAYOUT_REASON_BYTES];
 };
 
 /* ---- pools: one destination each ------------------------------------------------------------ */

@@ -135,6 +135,34 @@ int pool_settings_read(const struct segment *segment, uint32_t pool_index, struc
         return 0;
 }
 
+/* ---- the refused configuration ------------------------------------------------------------------- */
+
+void header_refused_write(struct segment *segment, const char *reason) {
+        char text[LAYOUT_REASON_BYTES] = "";
+
+        assert(segment && segment->writable && reason);
+
+        memcpy(text, reason, MIN_OF(strlen(reason), sizeof text - 1));
+        sequence_write(&segment->header->refused_sequence, segment->header->refused, text, sizeof text);
+}
+
+int header_refused_read(const struct segment *segment, char ret_reason[LAYOUT_REASON_BYTES]) {
+        char text[LAYOUT_REASON_BYTES];
+        uint32_t sequence;
+        int r;
+
+        assert(segment && ret_reason);
+
+        r = sequence_read(&segment->header->refused_sequence, segment->header->refused, text, sizeof text,
+                          &sequence);
+        if (r < 0)
+                return r;
+        if (!text_is_terminated(text, sizeof text))
+                return -EBADMSG;
+        memcpy(ret_reason, text, sizeof text);
+        return 0;
+}
+
 /* ---- session configs (written by slot_configure(), slot_reconfigure()) ----------------------- */
 
 int session_config_read(const struct segment *segment, uint32_t slot_index, struct session_config *ret) {

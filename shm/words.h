@@ -18,6 +18,11 @@ void pool_settings_write(struct segment *segment, uint32_t pool_index, const str
 /* 0; -ERANGE; -EBADMSG (unterminated text, state out of range); -EAGAIN. */
 int pool_settings_read(const struct segment *segment, uint32_t pool_index, struct pool_settings *ret);
 
+/* Why the configuration is refused (layout.h). Supervisor alone; cut to LAYOUT_REASON_BYTES. */
+void header_refused_write(struct segment *segment, const char *reason);
+/* 0, with "" where it is not; -EBADMSG; -EAGAIN. */
+int header_refused_read(const struct segment *segment, char ret_reason[LAYOUT_REASON_BYTES]);
+
 struct session_config {
         uint32_t slot_index, pool_index, sibling_slot, sequence;
         char session[LAYOUT_NAME_BYTES * 2], source[LAYOUT_NAME_BYTES], url[LAYOUT_URL_BYTES];

@@ -168,7 +168,7 @@ static int segment_make(struct manager *manager, int *ret_holder_pid, struct fai
 }
 
 /* ---- the one that is there ------------------------------------------------------------------------------- */
-static bool word_names_living(pid_t pid, uint64_t start_ticks) {
+bool adopt_process_lives(pid_t pid, uint64_t start_ticks) {
         _cleanup_fd_ int fd = -1;
 
         return pid > 0 && process_open(pid, start_ticks, &fd) >= 0 && !process_has_ended(fd);
@@ -178,7 +178,7 @@ static bool word_names_living(pid_t pid, uint64_t start_ticks) {
 static int check_foreign(const struct manager *manager, const struct segment *segment,
                          struct failure *ret_failure) {
         pid_t pid = (pid_t) atomic_load_explicit(&segment->header->supervisor_pid, memory_order_relaxed);
-        bool lives = word_names_living(pid, atomic_load_explicit(&segment->header->supervisor_start_ticks,
+        bool lives = adopt_process_lives(pid, atomic_load_explicit(&segment->header->supervisor_start_ticks,
                                                                  memory_order_relaxed));
 
         for (uint32_t i = 0; i < segment->worker_count && !lives; i++) {
@@ -187,7 +187,7 @@ static int check_foreign(const struct manager *manager, const struct segment *se
                 if ((atomic_load_explicit(&worker->life, memory_order_acquire) & 0xff) != LIFE_LIVE)
                         continue;
                 pid = (pid_t) atomic_load_explicit(&worker->pid, memory_order_relaxed);
-                lives = word_names_living(pid,
+                lives = adopt_process_lives(pid,
                                           atomic_load_explicit(&worker->start_ticks, memory_order_relaxed));
         }
         if (!lives)
@@ -321,6 +321,8 @@ static int segment_serve(struct manager *manager, const struct plan *plan, bool 
         unseen_tell(manager); /* in a new segment nobody */
         watch_members(manager);
         workers = watch_count(manager, LAYOUT_NONE, true);
+        if (!manager->config_refused[0])
+                last_good_keep(manager, manager->config);
         pools_apply(manager, plan, manager->config);
         r = publish(manager, ret_failure);
         if (r < 0)
@@ -330,6 +332,7 @@ static int segment_serve(struct manager *manager, const struct plan *plan, bool 
                  "%s: sessions %u, destinations %u, workers that live in it %u",
                  adopted ? "adopted the segment that is there" : "made a new segment",
                  manager->config->session_count, manager->config->destination_count, workers);
+        last_good_tell(manager);
         look(manager);
         return 0;
 }
@@ -355,6 +358,8 @@ int adopt_segment(struct manager *manager, struct failure *ret_failure) {
                 return r;
         if (r > 0)
                 return segment_serve(manager, &plan, true, ret_failure);
+        if (manager->config_refused[0])
+                return last_good_give_up(manager, ret_failure);
         if (manager->wait_reason[0] != '\0')
                 log_line(MESSAGE_SEGMENT_REFUSED, LOG_NOTICE,
                          &(struct log_fields){ .reason = manager->wait_reason },

@@ -47,6 +47,8 @@ struct config {
  * with file, line, key and the nearest valid one. Every URL has passed url_parse() and option_check(). */
 int config_load(const char *path, struct config **ret_config, struct failure *ret_failure);
 void config_free(struct config *config); /* NULL is accepted */
+/* The same as one text, which config_load() reads back; the caller frees it. 0 or -ENOMEM. */
+int config_write(const struct config *config, char **ret_text);
 void config_freep(struct config **config);
 #define _cleanup_config_ _cleanup_(config_freep)
 

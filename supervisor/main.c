@@ -105,7 +105,7 @@ static int serve(const struct directories *directories, const char *config, enum
                 r = manager_run(manager, ret_failure);
         if (r >= 0)
                 starts_end(directories);
-        else if (manager && !manager->config) /* manager_start() reads it first */
+        else if (manager && !manager->config) /* manager_start() reads it first, or has given it up */
                 *ret_told_as = MESSAGE_CONFIGURATION_REFUSED;
         return r;
 }

@@ -103,13 +103,17 @@ void manager_freep(struct manager **manager) {
         manager_free(*manager);
 }
 
-/* The configuration comes first, so that a bad one changes nothing on disk; the lock before anything that
- * another supervisor may be using. */
+/* The configuration comes first, so that a bad one changes nothing on disk, and stops nothing that runs (U6); the lock
+ * before anything that another supervisor may be using. */
 int manager_start(struct manager *manager, struct failure *ret_failure) {
         bool runtime_is_tmpfs = true;
         int r;
 
+        assert(ret_failure);
+
         r = config_load(manager->config_path, &manager->config, ret_failure);
+        if (r < 0)
+                r = last_good_load(manager, r, ret_failure);
         if (r < 0)
                 return r;
         if (manager->config->session_count == 0)

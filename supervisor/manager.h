@@ -96,6 +96,7 @@ struct manager {
         struct directories directories;
         const char *config_path;
         struct config *config;
+        char config_refused[FAILURE_TEXT_BYTES]; /* last_good.c: why the one at config_path is not it; "": it is */
         char worker_path[512], own_path[512]; /* where they stood when we were started */
         uint8_t instance[LAYOUT_INSTANCE_BYTES];
         int lock_fd; /* STATE/supervisor.lock */
@@ -134,7 +135,7 @@ struct manager {
         int notify_fd;
         sd_event_source *notify_source;
         bool ready_told;
-        char status_told[256];
+        char status_told[256 + FAILURE_TEXT_BYTES];
         uint64_t status_told_usec;
         struct control *control;
         /* upgrade.c */
@@ -201,6 +202,21 @@ int adopt_make(struct manager *manager, int *ret_holder_pid, struct failure *ret
 void adopt_beat(struct manager *manager); /* header: at most once a second */
 /* A beat at once: what came before is told, and the next supervisor need not. */
 void adopt_told(struct manager *manager, uint64_t until_usec);
+
+bool adopt_process_lives(pid_t pid, uint64_t start_ticks); /* a zombie does not; any pid is answered */
+
+/* ---- last_good.c ----------------------------------------------------------------------------------- */
+/* Where config_load() gave r and *failure: 0 and manager->config, if something runs that goes on with the last good
+ * configuration; else r. */
+int last_good_load(struct manager *manager, int r, const struct failure *failure);
+/* Nothing was there to adopt: the refusal as it came. */
+int last_good_give_up(struct manager *manager, struct failure *ret_failure);
+void last_good_keep(struct manager *manager, const struct config *config); /* before it is applied */
+void last_good_forget(const struct directories *directories);
+/* Once the segment stands, and after each reload. */
+void last_good_tell(struct manager *manager);
+void last_good_refused_again(struct manager *manager, const struct failure *failure);
+void last_good_mended(struct manager *manager);
 
 /* ---- renew.c --------------------------------------------------------------------------------------- */
 int renew_wait(struct manager *manager, struct failure *ret_failure);

@@ -72,16 +72,19 @@ static void tell_ready(struct manager *manager) {
 void notify_state(struct manager *manager) {
         uint64_t now_usec = clock_usec();
         char text[sizeof manager->status_told];
+        bool is_refused = manager->config_refused[0] != '\0';
 
         tell_ready(manager);
         (void) snprintf(
                 text, sizeof text,
-                "STATUS=sessions %u: idle %u, moving %u, waiting %u, stopped %u, without owner %u; workers %u",
+                "STATUS=sessions %u: idle %u, moving %u, waiting %u, stopped %u, without owner %u; workers %u%s%s",
                 manager->config->session_count, manager->phase_count[SESSION_IDLE],
                 manager->phase_count[SESSION_MOVING] + manager->phase_count[SESSION_STARTING],
                 manager->phase_count[SESSION_WAITING], manager->phase_count[SESSION_STOPPED],
                 manager->config->session_count - MIN_OF(manager->owned_count, manager->config->session_count),
-                watch_count(manager, LAYOUT_NONE, true));
+                watch_count(manager, LAYOUT_NONE, true),
+                is_refused ? "; the configuration is refused, and the last good one goes on: " : "",
+                manager->config_refused);
         if (strcmp(text, manager->status_told) == 0)
                 return;
         if (now_usec - manager->status_told_usec < USEC_PER_SEC) {

@@ -40,15 +40,19 @@ static int reload_checked(struct manager *manager, struct failure *ret_failure) 
         if (r < 0)
                 return r;
         r = config_load(manager->config_path, &config, ret_failure);
-        if (r < 0)
+        if (r < 0) {
+                last_good_refused_again(manager, ret_failure);
                 return r;
+        }
         r = check_geometry(manager, config, ret_failure);
         if (r < 0)
                 return r;
         r = plan_make(manager->segment, config, &plan, ret_failure);
         if (r < 0)
                 return r;
+        last_good_keep(manager, config);
         pools_apply(manager, &plan, TAKE(config));
+        last_good_mended(manager);
         return 0;
 }
 

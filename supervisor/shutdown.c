@@ -34,6 +34,7 @@ void shutdown_check(struct manager *manager) {
         if (watch_count(manager, LAYOUT_NONE, true) > 0)
                 return;
         ended_finish(manager);
+        last_good_forget(&manager->directories);
         clock_format_span(clock_usec() - manager->shutdown_usec, span, sizeof span);
         log_line(MESSAGE_SUPERVISOR_STOPPED, LOG_NOTICE, NULL, "stopped: all workers have left, after %s",
                  span);

@@ -32,7 +32,7 @@ int status_open_segment(const struct invocation *invocation, const char *runtime
 static int exit_code_of(const struct view *view) {
         if (view->supervisor == SUPERVISOR_GONE || view->supervisor == SUPERVISOR_NONE)
                 return EXIT_CODE_NOT_RUNNING;
-        if (view->supervisor == SUPERVISOR_SILENT || view->condemned)
+        if (view->supervisor == SUPERVISOR_SILENT || view->condemned || view->config_refused[0])
                 return EXIT_CODE_ATTENTION;
         for (uint32_t i = 0; i < view->session_count; i++)
                 if (state_needs_attention(view->sessions[i].state.word))

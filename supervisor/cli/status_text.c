@@ -63,6 +63,11 @@ static void print_supervisor(const struct view *view, FILE *out) {
                 fputs("the segment is condemned: a lock was lost in it; workers leave it, and the supervisor "
                       "makes a new one\n",
                       out);
+        if (view->config_refused[0])
+                fprintf(out,
+                        "the configuration is refused, and the last good one goes on: %s; correct it, then "
+                        "`baton reload`\n",
+                        view->config_refused);
         if (view->unreadable_count > 0)
                 fprintf(out,
                         "%u records of the segment could not be read and are left out or shown by number\n",

@@ -46,12 +46,17 @@ static void read_supervisor(const struct layout_header *header, struct view *vie
 
 static void read_header(const struct segment *segment, struct view *view) {
         const struct layout_header *header = segment->header;
+        char refused[LAYOUT_REASON_BYTES];
 
         read_supervisor(header, view);
         view->stall_timeout_usec = atomic_load(&header->stall_timeout_usec);
         view->config_generation = atomic_load(&header->config_generation);
         view->created_realtime_usec = header->created_realtime_usec;
         view->condemned = atomic_load(&header->condemned) != 0;
+        if (header_refused_read(segment, refused) < 0)
+                view->unreadable_count++;
+        else
+                format_foreign(refused, sizeof(refused), view->config_refused, sizeof(view->config_refused));
         for (size_t i = 0; i < LAYOUT_INSTANCE_BYTES; i++)
                 (void) snprintf(view->instance + 2 * i, 3, "%02x", header->instance[i]);
 }

@@ -97,6 +97,23 @@ static void expect_same(const struct config *a, const struct config *b) {
                 fuzz_must(strcmp(a->sessions[i].name, b->sessions[i].name) == 0, "%s", a->sessions[i].name);
 }
 
+/* U6: what was read, written, and read again. */
+static void expect_survives(const struct config *config) {
+        struct config *again = NULL;
+        struct failure failure = { 0 };
+        char *text = NULL, *text_again = NULL;
+
+        fuzz_must(config_write(config, &text) == 0, "out of memory");
+        place_write("written.conf", text, strlen(text));
+        fuzz_must(config_load(place_file("written.conf"), &again, &failure) == 0, "%s", failure.text);
+        expect_same(config, again);
+        fuzz_must(config_write(again, &text_again) == 0 && strcmp(text, text_again) == 0,
+                  "it is another when it is read back:\n%s", text);
+        config_free(again);
+        free(text);
+        free(text_again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
         struct config *const untouched = (struct config *) (void *) place_path();
         struct config *config = untouched, *again = untouched;
@@ -114,6 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
         } else {
                 expect_sound(config, data, bytes);
                 expect_same(config, again);
+                expect_survives(config);
                 config_free(config);
                 config_free(again);
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every numbered crash point of supervisor/ (README, supervisor.K1–K6): the supervisor dies there, and the
+/* Every numbered crash point of supervisor/ (README, supervisor.K1–K7): the supervisor dies there, and the
  * next one ends with every session owned and balanced, by as many workers as are wanted. */
 #include <stdlib.h>
 
@@ -9,6 +9,7 @@
 #include "base/crash.c"
 #include "supervisor/adopt.c"
 #include "supervisor/assign.c"
+#include "supervisor/last_good.c"
 #include "supervisor/pools.c"
 #include "supervisor/spawn.c"
 
@@ -78,8 +79,12 @@ Test(supervisor_crash, K6_a_whole_empty_segment_is_adopted) {
         supervisor_stop(manager);
 }
 
+Test(supervisor_crash, K7_the_last_good_configuration_stands_and_is_not_applied) {
+        starts_again_after("supervisor.K7");
+}
+
 /* A reload dies in the middle of its words, with workers at work; the next supervisor reads the same file. */
-static void reload_dies_at(const char *point) {
+static void reload_dies_at(const char *point, bool goes_bad) {
         struct manager *manager;
         pid_t pid;
 
@@ -100,7 +105,10 @@ static void reload_dies_at(const char *point) {
                 _exit(0);
         }
         dies(pid, point);
+        if (goes_bad) /* U6: then from what it had kept */
+                config_put("[destination events]\n");
         manager = supervisor_start();
+        cr_assert_eq(manager->config_refused[0] != '\0', goes_bad);
         until(manager,
               slot_called(manager, "s3/archive") != LAYOUT_NONE && slot_called(manager, "s0") == LAYOUT_NONE);
         until(manager, manager->owned_count == 4 && manager->unready_count == 0);
@@ -118,9 +126,20 @@ static void reload_dies_at(const char *point) {
 }
 
 Test(supervisor_crash, K3_in_a_reload) {
-        reload_dies_at("supervisor.K3");
+        reload_dies_at("supervisor.K3", false);
 }
 
 Test(supervisor_crash, K4_in_a_reload) {
-        reload_dies_at("supervisor.K4:2");
+        reload_dies_at("supervisor.K4:2", false);
+}
+
+Test(supervisor_crash, K7_in_a_reload) {
+        reload_dies_at("supervisor.K7", false);
+}
+
+Test(supervisor_crash, K3_K4_K7_in_a_reload_and_the_file_goes_bad_U6) {
+        static const char *const points[] = { "supervisor.K3", "supervisor.K4:2", "supervisor.K7" };
+
+        for (size_t i = 0; i < ELEMENTSOF(points); i++)
+                reload_dies_at(points[i], true);
 }

@@ -91,6 +91,8 @@ static const struct field fields[] = {
         FIELD_OF(REGION_HEADER, layout_header, supervisor_beat_usec, true),
         FIELD_OF(REGION_HEADER, layout_header, stall_timeout_usec, true),
         FIELD_OF(REGION_HEADER, layout_header, stopping, true),
+        FIELD_OF(REGION_HEADER, layout_header, refused_sequence, true),
+        FIELD_OF(REGION_HEADER, layout_header, refused, true),
         FIELD_OF(REGION_HEADER, layout_header, pool_count, true),
         FIELD_OF(REGION_HEADER, layout_header, worker_count, true),
         FIELD_OF(REGION_HEADER, layout_header, slot_count, true),
