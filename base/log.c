@@ -76,6 +76,8 @@ static void fields_collect(const struct log_fields *fields, struct field_list *l
         }
         if (fields->pid > 0)
                 field_add(list, "BATON_PID=%" PRId32, fields->pid);
+        if (fields->peer_uid > 0)
+                field_add(list, "BATON_PEER_UID=%" PRIu32, fields->peer_uid);
         if (fields->epoch > 0)
                 field_add(list, "BATON_EPOCH=%" PRIu64, fields->epoch);
         if (fields->position > 0)

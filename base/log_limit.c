@@ -12,6 +12,7 @@
 #define SET_COUNT 256 /* a subject and kind has its place in one of these, */
 #define SET_WAYS 8    /* beside so many others */
 #define HELD_COUNT 32
+#define PEER_COUNT 16 /* beyond, the oldest is forgotten; the burst of the kind bounds them all */
 
 struct tally {
         uint64_t key; /* of subject and kind; 0: free */
@@ -29,6 +30,7 @@ struct crowd {
 /* All below is guarded by `lock`, but for pending_count, which is also read without it. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct tally tallies[SET_COUNT][SET_WAYS];
+static struct tally peers[PEER_COUNT]; /* of kind and peer_uid */
 static struct log_held helds[HELD_COUNT];
 static struct crowd crowds[MESSAGE_COUNT];
 static _Atomic uint32_t pending_count; /* places of helds, and kinds with an untold crowd */
@@ -141,6 +143,29 @@ static uint32_t window_renew(struct tally *tally, uint64_t now_usec) {
         return held->count;
 }
 
+/* One who asked has had all that is told of one; else it is counted. */
+static bool peer_is_done(enum message_kind kind, uint32_t peer_uid, uint64_t now_usec) {
+        uint64_t key = (uint64_t) kind << 32 | peer_uid;
+        struct tally *peer = &peers[0];
+
+        if (peer_uid == 0)
+                return false;
+        for (size_t i = 0; i < PEER_COUNT; i++) {
+                if (peers[i].key == key) {
+                        peer = &peers[i];
+                        break;
+                }
+                if (peers[i].since_usec < peer->since_usec)
+                        peer = &peers[i];
+        }
+        if (peer->key != key || span_usec(peer->since_usec, now_usec) >= LIMIT_WINDOW_USEC)
+                *peer = (struct tally){ .key = key, .since_usec = now_usec };
+        if (peer->told >= LIMIT_PEER_BURST)
+                return true;
+        peer->told++;
+        return false;
+}
+
 bool log_limit_admits(const struct log_said *said, bool is_crowded, uint64_t now_usec,
                       uint32_t *ret_held_count) {
         const struct message *message = message_of(said->kind);
@@ -154,7 +179,8 @@ bool log_limit_admits(const struct log_said *said, bool is_crowded, uint64_t now
         tally = tally_of(key_of(said->kind, said->fields), now_usec);
         if (span_usec(tally->since_usec, now_usec) >= LIMIT_WINDOW_USEC)
                 held_count = window_renew(tally, now_usec);
-        if (tally->told >= message->burst) {
+        if (tally->told >= message->burst ||
+            peer_is_done(said->kind, said->fields ? said->fields->peer_uid : 0, now_usec)) {
                 hold_back(tally, said, now_usec);
                 admits = false;
         } else if (is_crowded && held_count == 0 && !crowd_admits(said->kind, now_usec)) {

@@ -6,6 +6,9 @@
  * and told as a count, with the last of it, when the window ends or by the next line. So every line is told or
  * counted, whatever its kind; the count is lost only if the process dies with it.
  *
+ * Of lines about one who asked (peer_uid) three are told in a window, so that one stranger leaves room for others within
+ * the burst; there may be more strangers than it has lines.
+ *
  * Bounded, in static memory: 2048 pairs of subject and kind in a window (beyond, the oldest is forgotten and has its
  * burst anew), and 32 of which lines are held back (beyond, they are counted for their kind alone).
  * Thread-safe: one mutex, taken in no other order with anything, since nothing is called under it. A child of fork() may
@@ -19,6 +22,7 @@
 #include "base/message.h"
 
 #define LIMIT_WINDOW_USEC (30 * USEC_PER_SEC)
+#define LIMIT_PEER_BURST 3
 #define LIMIT_CROWD_USEC USEC_PER_SEC /* of a crowded kind, over all subjects, */
 #define LIMIT_CROWD_BURST 8           /* so many lines are told in so long */
 

@@ -135,7 +135,8 @@ static int on_call(sd_bus_message *message, void *context, sd_bus_error *ret_err
                 r = rights_check(&connection->peer, calls[i].right, name, &failure);
                 if (r < 0) {
                         log_line(MESSAGE_CONTROL_REFUSED, LOG_WARNING,
-                                 &(struct log_fields){ .pid = connection->peer.pid },
+                                 &(struct log_fields){ .pid = connection->peer.pid,
+                                                       .peer_uid = connection->peer.uid },
                                  "pid %d of user %u may not ask for %s: refused", connection->peer.pid,
                                  connection->peer.uid, name);
                         return refused(ret_error, r, CONTROL_ERROR_RIGHT, &failure);
@@ -278,7 +279,8 @@ static int on_connect(sd_event_source *source, int fd, uint32_t events, void *co
         if (peer_fd < 0)
                 return 0; /* it went away again, or no descriptor is left: the next one comes here again */
         if (rights_of_socket(peer_fd, &peer) < 0 || peer.right == RIGHT_NONE) {
-                log_line(MESSAGE_CONTROL_REFUSED, LOG_WARNING, &(struct log_fields){ .pid = peer.pid },
+                log_line(MESSAGE_CONTROL_REFUSED, LOG_WARNING,
+                         &(struct log_fields){ .pid = peer.pid, .peer_uid = peer.uid },
                          "pid %d of user %u may not control Baton: refused", peer.pid, peer.uid);
                 return 0;
         }
