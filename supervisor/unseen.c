@@ -42,15 +42,23 @@ struct estate {
         uint32_t taken, waiting;
 };
 
-static struct estate estate_of(const struct segment *segment, uint64_t ref) {
+/* What it had handed over while there was a supervisor is not its any more. */
+static bool is_inherited(const struct manager *manager, const struct slot_view *view, bool was_asked) {
+        return view->owned_since_usec > manager->told_until_usec &&
+               (was_asked || view->taken_by != TAKE_HANDOVER);
+}
+
+static struct estate estate_of(const struct manager *manager, uint64_t ref, bool was_asked) {
         struct estate estate = { 0 };
         struct slot_view view;
 
-        for (uint32_t i = 0; i < segment_slot_used(segment); i++) {
-                if (slot_read(segment, i, &view) < 0 || view.quarantined)
+        for (uint32_t i = 0; i < segment_slot_used(manager->segment); i++) {
+                if (slot_read(manager->segment, i, &view) < 0 || view.quarantined)
                         continue;
-                estate.taken += view.owner_ref != ref && view.owner_ref != 0 && view.previous_ref == ref;
-                estate.waiting += view.owner_ref == ref || (view.owner_ref == 0 && view.previous_ref == ref);
+                if (view.owner_ref == ref || (view.owner_ref == 0 && view.previous_ref == ref))
+                        estate.waiting++;
+                else if (view.previous_ref == ref && is_inherited(manager, &view, was_asked))
+                        estate.taken++;
         }
         return estate;
 }
@@ -82,7 +90,7 @@ static void tell(struct manager *manager, uint32_t index, uint64_t ref, bool is_
         bool was_asked = atomic_load_explicit(&entry->drain_ref, memory_order_relaxed) == ref;
         bool has_pool = pool < manager->segment->pool_count && manager->pools[pool].used;
         struct process_end end = { .kind = PROCESS_END_UNKNOWN };
-        struct estate estate = estate_of(manager->segment, ref);
+        struct estate estate = estate_of(manager, ref, was_asked);
         char name[48], reason[96];
         struct log_fields fields = { .worker_ref = ref, .reason = reason };
 

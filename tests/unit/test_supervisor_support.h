@@ -62,7 +62,8 @@ static inline void fake_slot(const struct fake *fake, uint32_t index, bool leave
                         (void) slot_take(fake->segment, index, fake->ref, &view.epoch);
                 return;
         }
-        if (leaves || !view.wanted || (view.assigned_ref != 0 && view.assigned_ref != fake->ref)) {
+        if (leaves || !view.wanted ||
+            (view.assigned_ref != fake->ref && life_is_live(fake->segment, view.assigned_ref))) {
                 (void) slot_release(fake->segment, index, fake->ref, view.epoch,
                                     view.assigned_ref == fake->ref || !view.wanted ? 0 : view.assigned_ref);
                 return;
