@@ -26,7 +26,7 @@ struct log_fields {               /* zeroed fields are left out */
         uint64_t epoch, position; /* BATON_EPOCH=, BATON_POSITION= */
         uint64_t takeover_usec;   /* BATON_TAKEOVER_USEC= */
         int32_t pid;              /* BATON_PID= : of the process that the line is about */
-        uint32_t peer_uid;        /* BATON_PEER_UID= : who asked; of each a few lines are told (log_limit.h) */
+        uint32_t peer_uid; /* BATON_PEER_UID= : who asked; of each a few lines are told (log_limit.h) */
 };
 
 void log_init(const char *program); /* "batond", "baton-worker" */

@@ -179,7 +179,7 @@ static int check_foreign(const struct manager *manager, const struct segment *se
                          struct failure *ret_failure) {
         pid_t pid = (pid_t) atomic_load_explicit(&segment->header->supervisor_pid, memory_order_relaxed);
         bool lives = adopt_process_lives(pid, atomic_load_explicit(&segment->header->supervisor_start_ticks,
-                                                                 memory_order_relaxed));
+                                                                   memory_order_relaxed));
 
         for (uint32_t i = 0; i < segment->worker_count && !lives; i++) {
                 const struct layout_worker *worker = &segment->workers[i];
@@ -188,7 +188,7 @@ static int check_foreign(const struct manager *manager, const struct segment *se
                         continue;
                 pid = (pid_t) atomic_load_explicit(&worker->pid, memory_order_relaxed);
                 lives = adopt_process_lives(pid,
-                                          atomic_load_explicit(&worker->start_ticks, memory_order_relaxed));
+                                            atomic_load_explicit(&worker->start_ticks, memory_order_relaxed));
         }
         if (!lives)
                 return 0;

@@ -114,7 +114,7 @@ static void ending_tell(const struct ending *ending, const struct process_end *e
         }
         ended_reason(end, ending->own_fault, reason, sizeof reason);
         how_put(end, ending->own_fault, how, sizeof how);
-        log_line(is_orderly               ? MESSAGE_WORKER_LEFT
+        log_line(is_orderly              ? MESSAGE_WORKER_LEFT
                  : ending->wait_usec > 0 ? MESSAGE_WORKER_DIES_OFTEN
                                          : MESSAGE_WORKER_ENDED,
                  is_orderly ? LOG_INFO : LOG_WARNING, &fields, "destination %s: %s %s%s", ending->destination,
@@ -224,7 +224,8 @@ static void ended(struct process *process, const struct process_end *end) {
 }
 
 int ended_on_child(sd_event_source *source, const siginfo_t *info, void *context) {
-        struct process_end end = { .kind = info->si_code == CLD_EXITED ? PROCESS_END_EXIT : PROCESS_END_SIGNAL,
+        struct process_end end = { .kind = info->si_code == CLD_EXITED ? PROCESS_END_EXIT
+                                                                       : PROCESS_END_SIGNAL,
                                    .number = info->si_status,
                                    .wrote_core = info->si_code == CLD_DUMPED };
 

@@ -73,16 +73,15 @@ static bool runs(const struct segment *segment) {
         if (pid == 0 || atomic_load_explicit(&header->stopping, memory_order_relaxed) != 0 ||
             atomic_load_explicit(&header->condemned, memory_order_relaxed) != 0)
                 return false;
-        if (pid != getpid() &&
-            adopt_process_lives(pid, atomic_load_explicit(&header->supervisor_start_ticks, memory_order_relaxed)))
+        if (pid != getpid() && adopt_process_lives(pid, atomic_load_explicit(&header->supervisor_start_ticks,
+                                                                             memory_order_relaxed)))
                 return false;
         for (uint32_t i = 0; i < segment->worker_count; i++) {
                 const struct layout_worker *worker = &segment->workers[i];
 
                 if (life_word_state(atomic_load_explicit(&worker->life, memory_order_acquire)) == LIFE_LIVE &&
-                    adopt_process_lives(
-                            (pid_t) atomic_load_explicit(&worker->pid, memory_order_relaxed),
-                            atomic_load_explicit(&worker->start_ticks, memory_order_relaxed)))
+                    adopt_process_lives((pid_t) atomic_load_explicit(&worker->pid, memory_order_relaxed),
+                                        atomic_load_explicit(&worker->start_ticks, memory_order_relaxed)))
                         return true;
         }
         return false;

@@ -96,7 +96,8 @@ struct manager {
         struct directories directories;
         const char *config_path;
         struct config *config;
-        char config_refused[FAILURE_TEXT_BYTES]; /* last_good.c: why the one at config_path is not it; "": it is */
+        char config_refused
+                [FAILURE_TEXT_BYTES]; /* last_good.c: why the one at config_path is not it; "": it is */
         char worker_path[512], own_path[512]; /* where they stood when we were started */
         uint8_t instance[LAYOUT_INSTANCE_BYTES];
         int lock_fd; /* STATE/supervisor.lock */

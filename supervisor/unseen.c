@@ -106,9 +106,9 @@ static void tell(struct manager *manager, uint32_t index, uint64_t ref, bool is_
         log_line(MESSAGE_WORKER_ENDED_UNSEEN, was_asked ? LOG_INFO : LOG_WARNING, &fields,
                  "%s%s%s%s, generation %llu, ended while no supervisor watched%s; how: %s; of its sessions "
                  "others have %u, %u wait for a worker",
-                 has_pool ? "destination " : "", has_pool ? fields.destination : "", has_pool ? ": " : "", name,
-                 (unsigned long long) worker_ref_generation(ref), was_asked ? ", as it had been asked to" : "",
-                 reason, estate.taken, estate.waiting);
+                 has_pool ? "destination " : "", has_pool ? fields.destination : "", has_pool ? ": " : "",
+                 name, (unsigned long long) worker_ref_generation(ref),
+                 was_asked ? ", as it had been asked to" : "", reason, estate.taken, estate.waiting);
 }
 
 void unseen_tell(struct manager *manager) {

@@ -95,6 +95,7 @@ const struct command command_status = {
                 "  paused    an operator wants it so\n"
                 "  stalled   events wait and nothing was committed for stall-timeout; look at it\n"
                 "  stopped   it cannot go on without you; the reason says why and what to do\n"
+                "If the configuration is refused and the last good one goes on, its second line says so.\n"
                 "The line of a destination counts what is stopped, stalled or waiting; those sessions\n"
                 "stand first, each with its reason below it.\n"
                 "Lag is how many positions wait at the source, about how many bytes, and how old the\n"

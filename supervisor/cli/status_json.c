@@ -161,8 +161,9 @@ static json_t *view_json(const struct view *view) {
                          view->instance, "created", created, "slots", (int) view->slot_count, "quarantined",
                          (int) view->quarantined_count, "unreadable", (int) view->unreadable_count,
                          "condemned", (int) view->condemned, "configuration", number(view->config_generation),
-                         "configuration_refused", text_or_null(view->config_refused), "stall_timeout_usec", number(view->stall_timeout_usec), "destinations",
-                         pools_json(view), "sessions_elsewhere", sessions_json(view, NULL));
+                         "configuration_refused", text_or_null(view->config_refused), "stall_timeout_usec",
+                         number(view->stall_timeout_usec), "destinations", pools_json(view),
+                         "sessions_elsewhere", sessions_json(view, NULL));
 }
 
 int status_print_json(const struct view *view, FILE *out) {

@@ -69,7 +69,8 @@ struct view {
         uint64_t supervisor_silent_usec;
         uint64_t stall_timeout_usec, config_generation, created_realtime_usec;
         bool condemned;
-        char config_refused[LAYOUT_REASON_BYTES]; /* why another than the file's is in force; "": it is the file's */
+        char config_refused
+                [LAYOUT_REASON_BYTES]; /* why another than the file's is in force; "": it is the file's */
         char instance[LAYOUT_INSTANCE_BYTES * 2 + 1];
         struct view_pool *pools;
         struct view_worker *workers;

@@ -31,10 +31,11 @@ enum { A, B };
 static void config_two(const char *baton_lines) {
         char text[2048];
 
-        (void) snprintf(text, sizeof(text),
-                        "[baton]\n%s\n[destination d]\nurl = sqlite:%%D/d.db\nworkers = 2\n"
-                        "[source a]\nurl = sqlite:%%D/a.db\nto = d\n[source b]\nurl = sqlite:%%D/b.db\nto = d\n",
-                        baton_lines);
+        (void) snprintf(
+                text, sizeof(text),
+                "[baton]\n%s\n[destination d]\nurl = sqlite:%%D/d.db\nworkers = 2\n"
+                "[source a]\nurl = sqlite:%%D/a.db\nto = d\n[source b]\nurl = sqlite:%%D/b.db\nto = d\n",
+                baton_lines);
         world_config(&world, text);
 }
 
@@ -77,7 +78,7 @@ static bool kernel_tells(void) {
 }
 
 /* ---- workers that ended ---------------------------------------------------------------------------------- */
-Test(adopted, P1_a_worker_that_died_unseen_is_told_once_and_replaced) {
+Test(adopted, V11_a_worker_that_died_unseen_is_told_once_and_replaced) {
         struct pool_look before = start_two("adopt-timeout = 20s");
         char words[64];
 
@@ -87,7 +88,8 @@ Test(adopted, P1_a_worker_that_died_unseen_is_told_once_and_replaced) {
         WAIT_UNTIL(&world, session_owner(&world, "a") == before.owners[B]);
         world_start(&world);
         wait_settled(&world, "d", 2, NULL);
-        (void) snprintf(words, sizeof(words), "(pid %d), generation 1, ended while no supervisor", before.owners[A]);
+        (void) snprintf(words, sizeof(words), "(pid %d), generation 1, ended while no supervisor",
+                        before.owners[A]);
         cr_expect_eq(said(words), 1);
         cr_expect_eq(said("of its sessions others have 1, 0 wait for a worker"), 1);
 
@@ -121,11 +123,13 @@ Test(adopted, U6_a_supervisor_that_dies_behind_a_bad_configuration_is_replaced) 
         back_usec = clock_usec();
         WAIT_UNTIL(&world, clock_usec() - back_usec > 3 * USEC_PER_SEC);
         wait_settled(&world, "d", 2, &after);
-        cr_expect(after.owners[A] == before.owners[A] && after.owners[B] == before.owners[B], "the same workers");
+        cr_expect(after.owners[A] == before.owners[A] && after.owners[B] == before.owners[B],
+                  "the same workers");
 
         cr_expect_eq(baton(&world, "status"), 4, "it needs attention: %s", world.output);
-        cr_expect(strstr(world.output, "the last good one goes on: ") && strstr(world.output, "baton.conf:4:"), "%s",
-                  world.output);
+        cr_expect(strstr(world.output, "the last good one goes on: ") &&
+                          strstr(world.output, "baton.conf:4:"),
+                  "%s", world.output);
         cr_expect_eq(baton(&world, "status", "--json"), 4);
         cr_expect(strstr(world.output, "\"configuration_refused\": \"") != NULL, "%s", world.output);
         cr_expect_neq(baton(&world, "reload"), 0);
@@ -186,7 +190,8 @@ Test(adopted, P1_workers_of_a_supervisor_that_hangs_stay) {
         struct pool_look after;
 
         wait_settled(&world, "d", 2, &after);
-        cr_expect(after.owners[A] == before.owners[A] && after.owners[B] == before.owners[B], "the same workers");
+        cr_expect(after.owners[A] == before.owners[A] && after.owners[B] == before.owners[B],
+                  "the same workers");
         finish();
 }
 
@@ -207,11 +212,18 @@ static void expect_command_line(const char *const *words) {
 }
 
 static void upgrade_keeps(bool verbose) {
-        const char *wanted[] = { "--config",  world.config, "--state",  world.state,
-                                 "--runtime", world.runtime, verbose ? "--verbose" : NULL, NULL };
-        char *argv[] = { "batond",     "-c",        world.config,  "--state",
-                         world.state,  "--runtime", world.runtime, verbose ? "-v" : NULL, NULL };
-        _cleanup_fd_ int fd = open(world_path(&world, "batond-0.log"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        const char *wanted[] = { "--config",
+                                 world.config,
+                                 "--state",
+                                 world.state,
+                                 "--runtime",
+                                 world.runtime,
+                                 verbose ? "--verbose" : NULL,
+                                 NULL };
+        char *argv[] = { "batond",    "-c",          world.config,          "--state", world.state,
+                         "--runtime", world.runtime, verbose ? "-v" : NULL, NULL };
+        _cleanup_fd_ int fd = open(world_path(&world, "batond-0.log"),
+                                   O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
         unsigned before;
 

@@ -126,9 +126,11 @@ Test(config_write, U6_drop_ins_become_one_file) {
 
         (void) snprintf(path, sizeof path, "%s/baton.conf.d", directory);
         cr_assert_eq(mkdir(path, 0700), 0);
-        put("baton.conf.d/10.conf", "[destination d]\nworkers = 5\nbatch-rows = 9\n[source t]\nurl = sqlite:/t.db\nto = d\n");
+        put("baton.conf.d/10.conf",
+            "[destination d]\nworkers = 5\nbatch-rows = 9\n[source t]\nurl = sqlite:/t.db\nto = d\n");
         put("baton.conf.d/20.conf", "[destination d]\nworkers = 6\n");
-        survives("[destination d]\nurl = sqlite:/d.db\nworkers = 1\n[source s]\nurl = sqlite:/s.db\nto = d ; all\n");
+        survives(
+                "[destination d]\nurl = sqlite:/d.db\nworkers = 1\n[source s]\nurl = sqlite:/s.db\nto = d ; all\n");
 }
 
 /* As long as they may be, and with every byte that the reader of a line could take for something else. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How workers ended that another supervisor had started, and those whose end nobody saw (P1, M6, V10). */
+/* How workers ended that another supervisor had started, and those whose end nobody saw (V11, M6, V6). */
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
@@ -87,14 +87,14 @@ static void expect_said(struct household *household, unsigned workers, unsigned 
 }
 
 /* ---- adopted ----------------------------------------------------------------------------------------------- */
-Test(supervisor_ended, P1_the_signal_of_an_adopted_worker_is_told) {
+Test(supervisor_ended, V11_the_signal_of_an_adopted_worker_is_told) {
         struct household household = household_new(1, 2);
 
         cr_assert_eq(kill(some_member(household.manager)->pid, SIGKILL), 0);
         expect_said(&household, 1, 2, "was killed by SIGKILL");
 }
 
-Test(supervisor_ended, P1_the_exit_code_of_an_adopted_worker_is_told) {
+Test(supervisor_ended, V11_the_exit_code_of_an_adopted_worker_is_told) {
         struct household household = household_new(1, 2);
         char exits[64];
 
@@ -104,7 +104,7 @@ Test(supervisor_ended, P1_the_exit_code_of_an_adopted_worker_is_told) {
         expect_said(&household, 1, 2, "could not go on (exit code 3)");
 }
 
-Test(supervisor_ended, P1_an_adopted_worker_that_leaves_in_order_has_left) {
+Test(supervisor_ended, V11_an_adopted_worker_that_leaves_in_order_has_left) {
         const char *error = NULL;
         struct household household = household_new(1, 2);
 
@@ -147,7 +147,7 @@ Test(supervisor_ended, M6_a_fault_that_the_kernel_does_not_confirm_is_not) {
 }
 
 /* ---- a parent that takes its time ------------------------------------------------------------------------------ */
-Test(supervisor_ended, P1_a_worker_that_nobody_reaps_is_replaced_at_once_and_told_later) {
+Test(supervisor_ended, V11_a_worker_that_nobody_reaps_is_replaced_at_once_and_told_later) {
         struct household household = household_new(1, 2);
         uint64_t ref = some_member(household.manager)->ref;
 
@@ -155,7 +155,8 @@ Test(supervisor_ended, P1_a_worker_that_nobody_reaps_is_replaced_at_once_and_tol
                 cr_skip("this kernel does not tell how others' children end (before 6.15)");
         worker_does("reaps-nobody", true);
         cr_assert_eq(kill(some_member(household.manager)->pid, SIGKILL), 0);
-        until(household.manager, is_balanced(household.manager, 2, 1) && !watch_find_ref(household.manager, ref));
+        until(household.manager,
+              is_balanced(household.manager, 2, 1) && !watch_find_ref(household.manager, ref));
         cr_assert_eq(log_said("was killed by"), 0, "nobody knows yet");
         cr_assert_eq(log_said("has ended, how is unknown"), 0);
         cr_assert_neq(household.manager->endings[0].manager, NULL);
@@ -165,7 +166,7 @@ Test(supervisor_ended, P1_a_worker_that_nobody_reaps_is_replaced_at_once_and_tol
         household_end(&household);
 }
 
-Test(supervisor_ended, P1_a_worker_that_is_never_reaped_has_ended_nobody_knows_how) {
+Test(supervisor_ended, V11_a_worker_that_is_never_reaped_has_ended_nobody_knows_how) {
         struct household household = household_new(1, 2);
         struct ending *ending = &household.manager->endings[0];
 
@@ -182,7 +183,7 @@ Test(supervisor_ended, P1_a_worker_that_is_never_reaped_has_ended_nobody_knows_h
 }
 
 /* Whoever goes tells what it knows. */
-Test(supervisor_ended, P1_a_supervisor_that_stops_leaves_no_end_untold) {
+Test(supervisor_ended, V11_a_supervisor_that_stops_leaves_no_end_untold) {
         struct household household = household_new(1, 2);
 
         worker_does("reaps-nobody", true);
@@ -194,7 +195,7 @@ Test(supervisor_ended, P1_a_supervisor_that_stops_leaves_no_end_untold) {
 }
 
 /* ---- a kernel that does not tell ------------------------------------------------------------------------------- */
-Test(supervisor_ended, P1_where_the_kernel_does_not_tell_it_is_unknown) {
+Test(supervisor_ended, V11_where_the_kernel_does_not_tell_it_is_unknown) {
         struct household household = household_new(1, 2);
         scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 
@@ -227,7 +228,8 @@ Test(supervisor_ended, V6_the_age_of_an_adopted_worker_is_its_own) {
         pool->restart_delay_usec = USEC_PER_SEC;
         pool->restart_waits = true;
         cr_assert_eq(kill(some_member(household.manager)->pid, SIGKILL), 0);
-        until(household.manager, is_balanced(household.manager, 2, 1) && some_member(household.manager)->is_child);
+        until(household.manager,
+              is_balanced(household.manager, 2, 1) && some_member(household.manager)->is_child);
         cr_assert_eq(pool->restart_delay_usec, 0, "a long life resets the delay");
         cr_assert_not(pool->restart_waits);
         household_end(&household);
@@ -239,7 +241,8 @@ Test(supervisor_ended, V6_a_short_life_of_an_adopted_worker_counts) {
 
         cr_assert_not(pool->restart_waits);
         cr_assert_eq(kill(some_member(household.manager)->pid, SIGKILL), 0);
-        until(household.manager, is_balanced(household.manager, 2, 1) && some_member(household.manager)->is_child);
+        until(household.manager,
+              is_balanced(household.manager, 2, 1) && some_member(household.manager)->is_child);
         cr_assert(pool->restart_waits, "the next one would wait");
         cr_assert_eq(pool->restart_delay_usec, 0, "the first is replaced at once");
         household_end(&household);
@@ -260,7 +263,7 @@ static void expect_told_once(struct household *household, unsigned workers, unsi
         household_end(household);
 }
 
-Test(supervisor_ended, P1_a_worker_that_died_unseen_is_told_once_and_its_heir_has_its_sessions) {
+Test(supervisor_ended, V11_a_worker_that_died_unseen_is_told_once_and_its_heir_has_its_sessions) {
         struct household household = household_orphaned(2, 4);
         uint64_t ref = atomic_load(&household.segment->slots[0].owner_ref);
         char words[128];
@@ -268,9 +271,10 @@ Test(supervisor_ended, P1_a_worker_that_died_unseen_is_told_once_and_its_heir_ha
         cr_assert_eq(kill(pid_of(household.segment, ref), SIGKILL), 0);
         wait_owned(household.segment, 4, 1);
         adopt(&household);
-        (void) snprintf(words, sizeof words,
-                        "destination events: worker %u (pid %d), generation 1, ended while no supervisor watched",
-                        worker_ref_index(ref), pid_of(household.segment, ref));
+        (void) snprintf(
+                words, sizeof words,
+                "destination events: worker %u (pid %d), generation 1, ended while no supervisor watched",
+                worker_ref_index(ref), pid_of(household.segment, ref));
         cr_assert_eq(log_said(words), 1);
         cr_assert_eq(log_said("of its sessions others have 2, 0 wait for a worker"), 1);
         cr_assert_eq(log_said("how: unknown;"), 1);
@@ -279,10 +283,11 @@ Test(supervisor_ended, P1_a_worker_that_died_unseen_is_told_once_and_its_heir_ha
         expect_told_once(&household, 2, 4);
 }
 
-Test(supervisor_ended, P1_a_worker_that_died_unseen_and_alone_is_replaced) {
+Test(supervisor_ended, V11_a_worker_that_died_unseen_and_alone_is_replaced) {
         struct household household = household_orphaned(1, 3);
 
-        cr_assert_eq(kill(pid_of(household.segment, atomic_load(&household.segment->slots[0].owner_ref)), SIGKILL),
+        cr_assert_eq(kill(pid_of(household.segment, atomic_load(&household.segment->slots[0].owner_ref)),
+                          SIGKILL),
                      0);
         while (!life_is_proven_dead(household.segment, atomic_load(&household.segment->slots[0].owner_ref)))
                 (void) usleep(2000);
@@ -315,11 +320,12 @@ Test(supervisor_ended, U5_how_a_child_ended_is_known_after_an_upgrade) {
 }
 
 /* The end that a supervisor was there for is its own to tell. */
-Test(supervisor_ended, P1_who_was_seen_to_end_is_not_told_again) {
+Test(supervisor_ended, V11_who_was_seen_to_end_is_not_told_again) {
         struct household household = household_new(1, 2);
 
         cr_assert_eq(kill(some_member(household.manager)->pid, SIGKILL), 0);
-        until(household.manager, is_balanced(household.manager, 2, 1) && some_member(household.manager)->is_child);
+        until(household.manager,
+              is_balanced(household.manager, 2, 1) && some_member(household.manager)->is_child);
         until(household.manager, log_said(or_unknown("was killed by SIGKILL")) == 1);
         manager_free(household.manager);
         household.manager = supervisor_start();
@@ -328,7 +334,7 @@ Test(supervisor_ended, P1_who_was_seen_to_end_is_not_told_again) {
         household_end(&household);
 }
 
-Test(supervisor_ended, P1_who_had_been_asked_to_leave_left) {
+Test(supervisor_ended, V11_who_had_been_asked_to_leave_left) {
         struct household household = household_orphaned(2, 4);
         uint64_t ref = atomic_load(&household.segment->slots[0].owner_ref);
         struct layout_worker *entry = &household.segment->workers[worker_ref_index(ref)];
@@ -342,7 +348,7 @@ Test(supervisor_ended, P1_who_had_been_asked_to_leave_left) {
 }
 
 /* A word of ours that somebody wrote over says nothing, and harms nobody. */
-Test(supervisor_ended, P1_a_note_that_means_nothing_is_left_out) {
+Test(supervisor_ended, V11_a_note_that_means_nothing_is_left_out) {
         struct household household = household_orphaned(1, 2);
 
         atomic_store(&household.segment->workers[3].watched_ref, UINT64_MAX);

@@ -23,7 +23,8 @@ struct group *getgrnam(const char *name) {
 
 /* As another user, from the runtime directory, so that the ways to it need not be open. */
 static int become(uid_t uid, gid_t gid) {
-        return chdir(place.runtime) < 0 || setgroups(0, NULL) < 0 || setgid(gid) < 0 || setuid(uid) < 0 ? -1 : 0;
+        return chdir(place.runtime) < 0 || setgroups(0, NULL) < 0 || setgid(gid) < 0 || setuid(uid) < 0 ? -1
+                                                                                                        : 0;
 }
 
 /* The methods, one after another: 0 if each is refused with the right's own error. */
@@ -36,10 +37,10 @@ static int ask(const char *const *methods) {
                 return 3;
         for (; *methods; methods++) {
                 bool is_scale = strcmp(*methods, CONTROL_METHOD_SCALE) == 0;
-                int r = is_scale ? sd_bus_call_method(bus, NULL, CONTROL_PATH, CONTROL_INTERFACE, *methods, &error,
-                                                      NULL, "su", "events", 2U)
-                                 : sd_bus_call_method(bus, NULL, CONTROL_PATH, CONTROL_INTERFACE, *methods, &error,
-                                                      NULL, "");
+                int r = is_scale ? sd_bus_call_method(bus, NULL, CONTROL_PATH, CONTROL_INTERFACE, *methods,
+                                                      &error, NULL, "su", "events", 2U)
+                                 : sd_bus_call_method(bus, NULL, CONTROL_PATH, CONTROL_INTERFACE, *methods,
+                                                      &error, NULL, "");
 
                 if (r >= 0 || !sd_bus_error_has_name(&error, CONTROL_ERROR_RIGHT))
                         return 4;
@@ -55,7 +56,8 @@ static int knock(unsigned times) {
         for (; times > 0; times--) {
                 int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-                if (connect(fd, (struct sockaddr *) &address, sizeof address) < 0 || recv(fd, &byte, 1, 0) > 0)
+                if (connect(fd, (struct sockaddr *) &address, sizeof address) < 0 ||
+                    recv(fd, &byte, 1, 0) > 0)
                         return 5;
                 (void) close(fd);
         }
@@ -63,7 +65,8 @@ static int knock(unsigned times) {
 }
 
 /* A process of that user asks (methods), or only comes to the door so often; its pid. */
-static pid_t visitor(struct manager *manager, uid_t uid, gid_t gid, const char *const *methods, unsigned times) {
+static pid_t visitor(struct manager *manager, uid_t uid, gid_t gid, const char *const *methods,
+                     unsigned times) {
         pid_t pid = fork();
         int status = -1;
 
@@ -115,8 +118,9 @@ Test(supervisor_refused, R2_pid_user_and_call_are_told) {
 }
 
 Test(supervisor_refused, R1_R2_one_of_them_cannot_flood_the_log_or_hide_another) {
-        static const char *const methods[] = { CONTROL_METHOD_SCALE,  CONTROL_METHOD_RELOAD, CONTROL_METHOD_SCALE,
-                                               CONTROL_METHOD_SCALE,  CONTROL_METHOD_SCALE,  CONTROL_METHOD_RELOAD,
+        static const char *const methods[] = { CONTROL_METHOD_SCALE,   CONTROL_METHOD_RELOAD,
+                                               CONTROL_METHOD_SCALE,   CONTROL_METHOD_SCALE,
+                                               CONTROL_METHOD_SCALE,   CONTROL_METHOD_RELOAD,
                                                CONTROL_METHOD_UPGRADE, NULL };
         struct manager *manager = started();
         pid_t pid;
@@ -125,7 +129,8 @@ Test(supervisor_refused, R1_R2_one_of_them_cannot_flood_the_log_or_hide_another)
         (void) visitor(manager, STRANGER, STRANGER, NULL, 500);
         cr_assert_eq(said("of user %d may not control Baton: refused", STRANGER), 3);
         pid = visitor(manager, LOOKER, LOOKER_GROUP, methods, 0);
-        cr_assert_eq(said("pid %d of user %d may not ask for ", pid, LOOKER), 3, "another is not hidden by it");
+        cr_assert_eq(said("pid %d of user %d may not ask for ", pid, LOOKER), 3,
+                     "another is not hidden by it");
         (void) visitor(manager, OTHER, OTHER, NULL, 1);
         cr_assert_eq(said("of user %d may not control Baton: refused", OTHER), 1);
         log_finish();

@@ -140,10 +140,9 @@ static void watchdog(struct guest *guest) {
 static void quick_deaths(struct guest *guest) {
         struct world *world = &guest->world;
         unsigned long tries;
-        pid_t pid = main_pid(guest);
 
-        shell(guest, "mv /etc/baton/baton.conf /etc/baton/away");
-        kill_process(pid, SIGKILL);
+        shell(guest, "systemctl stop baton && mv /etc/baton/baton.conf /etc/baton/away && "
+                     "systemctl start --no-block baton");
         (void) sleep(3);
         tries = strtoul(unit_property(guest, "baton", "NRestarts"), NULL, 10);
         (void) sleep(3);
@@ -158,12 +157,64 @@ static void quick_deaths(struct guest *guest) {
         shop_check(guest);
 }
 
+/* U6: the file went bad, and then the supervisor died. Longer than its adopt-timeout is too long for here; that its
+ * workers have a supervisor is what matters. */
+static void bad_configuration(struct guest *guest) {
+        struct world *world = &guest->world;
+        pid_t pid = main_pid(guest), workers[2];
+
+        if (live_workers(world, "events", workers, 2) != 2)
+                world_fail(world, "there are not two workers");
+        shell(guest, "echo '[sauce x]' >/etc/baton/baton.conf.d/bad.conf");
+        shop_write(guest, "orders", 1000);
+        kill_process(pid, SIGKILL);
+        (void) wait_replaced(guest, pid);
+        if (!strstr(unit_property(guest, "baton", "StatusText"), "bad.conf:1: "))
+                world_fail(world, "STATUS= does not say why: %s",
+                           unit_property(guest, "baton", "StatusText"));
+        if (baton(world, "status") != 4 || !strstr(world->output, "bad.conf:1: "))
+                world_fail(world, "baton status does not say why: %s", world->output);
+        shell(guest,
+              "for i in $(seq 50); do journalctl -u baton BATON_KIND=configuration-kept -p err -o cat | "
+              "grep -q bad.conf:1: && exit; sleep 0.1; done; exit 1");
+        if (!process_is_alive(workers[0]) || !process_is_alive(workers[1]))
+                world_fail(world, "a worker has ended for it");
+        if (shell_code(guest, "baton upgrade") == 0 || !strstr(world->output, "bad.conf:1: "))
+                world_fail(world, "an upgrade is not refused for it: %s", world->output);
+        shell(guest, "test $(stat -c %%a /run/baton/config.good) = 600");
+        shell(guest, "rm /etc/baton/baton.conf.d/bad.conf && baton reload && baton status");
+        shop_check(guest);
+}
+
+/* V11: workers of a supervisor that died are children of systemd, which reaps them at once. */
+static void adopted_killed(struct guest *guest) {
+        struct world *world = &guest->world;
+        pid_t pid = main_pid(guest), worker;
+        bool tells;
+
+        kill_process(pid, SIGKILL);
+        (void) wait_replaced(guest, pid);
+        worker = worker_of(world, "events", 0);
+        kill_and_wait(worker, SIGKILL);
+        wait_settled(world, "events", 2, NULL);
+        tells = shell_code(guest,
+                           "test \"$(printf '%%s\\n' 6.15 $(uname -r) | sort -V | head -n 1)\" = 6.15") == 0;
+        shell(guest,
+              "for i in $(seq 80); do journalctl -u baton BATON_PID=%d BATON_KIND=worker-ended -o verbose | "
+              "grep -qx ' *BATON_REASON=%s' && exit; sleep 0.1; done; exit 1",
+              (int) worker, tells ? "SIGKILL" : "unknown");
+        outbox_fill(world, "orders", 10);
+        shop_check(guest);
+}
+
 const struct step steps_supervise[] = {
         { "start, status", start },
         { "undisturbed", undisturbed },
         { "20 kills of the supervisor", supervisor_killed },
         { "20 kills of owners", worker_killed },
         { "reload", reloaded },
+        { "a configuration that is bad by then", bad_configuration },
+        { "how an adopted worker ended", adopted_killed },
         { "watchdog", watchdog },
         { "quick deaths", quick_deaths },
         { NULL, NULL },
