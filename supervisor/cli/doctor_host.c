@@ -16,12 +16,21 @@
 
 #include "base/io.h"
 #include "base/macro.h"
+#include "base/process.h"
 #include "supervisor/cli/doctor.h"
 
 /* ---- kernel --------------------------------------------------------------------------------------------- */
 /* Each is asked in a way that does nothing; ENOSYS alone says that it is not there. */
 static bool has_call(long number, long first, long second, long third) {
         return syscall(number, first, second, third, 0, 0) >= 0 || errno != ENOSYS;
+}
+
+/* Since 6.15, and V11 does without: not knowing is said, and harms nobody. */
+static bool tells_how_others_end(void) {
+        _cleanup_fd_ int pid_fd = (int) syscall(SYS_pidfd_open, getpid(), 0);
+        struct process_end end;
+
+        return pid_fd >= 0 && process_how_ended(pid_fd, &end) == -EAGAIN;
 }
 
 void doctor_look_kernel(struct doctor *doctor) {
@@ -36,7 +45,8 @@ void doctor_look_kernel(struct doctor *doctor) {
                            "Linux 5.16 or later lets workers wait for each other without looking",
                            "%s has no futex_waitv(): a takeover may take 50 ms", name.release);
         else
-                doctor_ok(doctor, "kernel", "%s: pidfd, futex_waitv", name.release);
+                doctor_ok(doctor, "kernel", "%s: pidfd, futex_waitv; how an adopted worker ended is %s",
+                          name.release, tells_how_others_end() ? "told" : "unknown (told since Linux 6.15)");
 }
 
 /* Nothing is decided by the wall clock, but people read it in records. */

@@ -120,16 +120,16 @@ Test(supervisor_ended, M6_a_fault_of_its_own_is_told_as_one) {
         struct household household = household_new(1, 2);
         struct process *victim = some_member(household.manager);
 
-        atomic_store(&household.segment->workers[worker_ref_index(victim->ref)].fault_signal, SIGSEGV);
-        cr_assert_eq(kill(victim->pid, SIGSEGV), 0);
-        expect_said(&household, 1, 2, "was killed by SIGSEGV, its own fault");
+        atomic_store(&household.segment->workers[worker_ref_index(victim->ref)].fault_signal, SIGILL);
+        cr_assert_eq(kill(victim->pid, SIGILL), 0);
+        expect_said(&household, 1, 2, "was killed by SIGILL, its own fault");
 }
 
 Test(supervisor_ended, M6_a_fault_that_another_sent_is_not) {
         struct household household = household_new(1, 2);
 
-        cr_assert_eq(kill(some_member(household.manager)->pid, SIGSEGV), 0);
-        until(household.manager, log_said(or_unknown("was killed by SIGSEGV")) == 1);
+        cr_assert_eq(kill(some_member(household.manager)->pid, SIGILL), 0);
+        until(household.manager, log_said(or_unknown("was killed by SIGILL")) == 1);
         cr_assert_eq(log_said("its own fault"), 0);
         household_end(&household);
 }
@@ -139,7 +139,7 @@ Test(supervisor_ended, M6_a_fault_that_the_kernel_does_not_confirm_is_not) {
         struct household household = household_new(1, 2);
         struct process *victim = some_member(household.manager);
 
-        atomic_store(&household.segment->workers[worker_ref_index(victim->ref)].fault_signal, SIGSEGV);
+        atomic_store(&household.segment->workers[worker_ref_index(victim->ref)].fault_signal, SIGILL);
         cr_assert_eq(kill(victim->pid, SIGKILL), 0);
         until(household.manager, log_said(or_unknown("was killed by SIGKILL")) == 1);
         cr_assert_eq(log_said("its own fault"), 0);
