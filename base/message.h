@@ -50,6 +50,8 @@ enum message_kind {
         MESSAGE_WORKER_SURVIVES_KILL,
         MESSAGE_WORKER_WAITS_FOR_DISK,
         MESSAGE_WORKER_FAILED,
+        MESSAGE_WORKERS_RENEWED,
+        MESSAGE_WORKERS_UNCONFINED,
         /* Destinations */
         MESSAGE_TAKEOVER,
         MESSAGE_BALANCED,

@@ -137,6 +137,21 @@ int process_open(pid_t pid, uint64_t start_ticks, int *ret_fd) {
         return 0;
 }
 
+int process_open_to_wait(pid_t pid, uint64_t start_ticks, int *ret_fd) {
+        int r, fd;
+
+        assert(ret_fd);
+
+        r = process_open(pid, start_ticks, ret_fd);
+        if (r != -EACCES)
+                return r;
+        fd = pidfd_open(pid, 0);
+        if (fd < 0)
+                return -errno;
+        *ret_fd = fd;
+        return 0;
+}
+
 bool process_has_ended(int pid_fd) {
         struct pollfd poller = { .fd = pid_fd, .events = POLLIN };
         int n;

@@ -16,6 +16,11 @@ int process_start_ticks(pid_t pid, uint64_t *ret_start_ticks);
  * -EACCES if there is one and /proc does not show whether it is this one. */
 int process_open(pid_t pid, uint64_t start_ticks, int *ret_fd);
 
+/* The same for who waits for its end alone: where /proc does not show it, the pidfd is of whoever has the pid now.
+ * Its end proves that of the process that is meant: that is this one, or it ended before this one could have its pid.
+ * That it lives proves nothing. */
+int process_open_to_wait(pid_t pid, uint64_t start_ticks, int *ret_fd);
+
 /* True if the pidfd's process has ended (pidfd readable): proof of death (S3). Never blocks. */
 bool process_has_ended(int pid_fd);
 

@@ -165,7 +165,11 @@ struct layout_worker {
         _Atomic uint64_t commit_count;
         _Atomic uint64_t event_count;
         _Atomic uint64_t sync_count;
-        _Atomic uint32_t phase; /* enum worker_phase */
+        _Atomic uint32_t phase;       /* enum worker_phase */
+        _Atomic uint32_t confinement; /* enum worker_confinement; set before the first event is touched */
+        /* P7: = this worker's ref: it was confined before a directory that it needs was there, and asks for another
+         * in its place. Any other value says nothing. */
+        _Atomic uint64_t renewal_ref;
 
         /* M6: what the mover is about to touch. Written before, cleared after. Mover alone. */
         LAYOUT_LINE_ALIGNED _Atomic uint32_t note_slot; /* slot index, LAYOUT_NONE = nothing */
@@ -182,6 +186,12 @@ enum worker_phase {
         PHASE_WAITING,
         PHASE_DRAINING,
         PHASE_COUNT
+};
+enum worker_confinement { /* P7; input like all of it: what is none of these is UNSAID */
+                          CONFINEMENT_UNSAID = 0,
+                          CONFINEMENT_FILES = 1,   /* to its own sources, its destination and STATE */
+                          CONFINEMENT_ABSENT = 2,  /* the kernel has no Landlock */
+                          CONFINEMENT_REFUSED = 3, /* it has, and does not let this process use it */
 };
 
 /* ---- slots: ownership, hot; nothing here but what a takeover needs --------------------------- */

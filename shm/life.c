@@ -198,6 +198,8 @@ static void life_introduce(struct layout_worker *worker, uint32_t pool_index, ui
         atomic_store(&worker->event_count, 0);
         atomic_store(&worker->sync_count, 0);
         atomic_store(&worker->phase, PHASE_STARTING);
+        atomic_store(&worker->confinement, CONFINEMENT_UNSAID);
+        atomic_store(&worker->renewal_ref, 0);
 
         atomic_store(&worker->note_slot, LAYOUT_NONE);
         atomic_store(&worker->note_is_exact, 0);

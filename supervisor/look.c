@@ -74,7 +74,8 @@ void look(struct manager *manager) {
         manager->pending = manager->active = false;
         watch_ask_again(manager);
         watch_members(manager);
-        upgrade_look(manager);
+        replace_look(manager);
+        confinement_look(manager);
         sessions_scan(manager);
         act(manager);
         processes_pending(manager);

@@ -45,7 +45,7 @@ struct process {
         uint64_t pong_seen, answered_usec;
         uint64_t disk_usec, disk_told_usec; /* ping.c: seen waiting for a disk last, told so; 0: never */
         uint64_t kill_usec;                 /* SIGKILL was sent; 0: no */
-        bool stale;                         /* upgrade.c: runs another binary than a new one would */
+        bool stale;                         /* replace.c: another is to take its place */
 };
 
 /* A worker whose end is proven and acted upon, and that is told when the kernel knows how it ended (ended.c). */
@@ -73,6 +73,8 @@ struct pool {
         bool restart_waits;                                  /* a restart is put off to restart_usec */
         uint64_t takeover_seen, takeover_ref, takeover_usec; /* the last one told: count, dead worker, span */
         bool latched_seen;
+        uint64_t renewal_usec,
+                renewal_delay_usec;               /* replace.c: who was there then is replaced; 0: none yet */
         uint64_t hint_usec;                       /* orphans were rung for last */
         uint64_t turn_lost_usec, mutex_lost_usec; /* first seen held by nobody alive; 0: not so */
         /* Recounted at each look. */
@@ -140,8 +142,10 @@ struct manager {
         uint64_t status_told_usec;
         struct control *control;
         /* upgrade.c */
-        bool upgrading; /* stale workers are replaced */
-        uint32_t stale_count;
+        bool upgrading;       /* workers that run another binary are replaced */
+        uint32_t stale_count; /* so many of them are left */
+        /* confinement.c */
+        bool unconfined_told;
         /* watchdog.c */
         sd_event_source *watchdog_source;
         uint64_t watchdog_usec; /* between two looks at what is due; 0: systemd asks for none */
@@ -184,9 +188,12 @@ int upgrade_begin(struct manager *manager, struct failure *ret_failure);
 /* Whether this binary could go on: `batond --probe`. */
 int upgrade_probe(const struct directories *directories, const char *config_path,
                   struct failure *ret_failure);
-void upgrade_look(struct manager *manager); /* who is stale */
-bool upgrade_has_stale(const struct manager *manager, uint32_t pool_index);
-bool upgrade_is_settled(const struct manager *manager, uint32_t pool_index); /* nobody comes or goes */
+
+/* ---- replace.c, confinement.c ---------------------------------------------------------------------- */
+void replace_look(struct manager *manager); /* who is stale */
+/* How many workers a pool is to have now, of which `target` are wanted and `have` are there and stay. */
+uint32_t replace_target(const struct manager *manager, uint32_t pool_index, uint32_t target, uint32_t have);
+void confinement_look(struct manager *manager);
 
 /* ---- watchdog.c ------------------------------------------------------------------------------------ */
 int watchdog_start(struct manager *manager, struct failure *ret_failure);

@@ -333,19 +333,6 @@ static struct process *choose_leaver(struct manager *manager, uint32_t index) {
         return chosen;
 }
 
-/* U5: one more than wanted, until that has joined and holds its share; then one of the stale leaves. Where the worker
- * table has no entry for one more, one leaves first. */
-static uint32_t pool_target_of_upgrade(const struct manager *manager, uint32_t index, uint32_t target,
-                                       uint32_t have) {
-        if (target == 0 || !upgrade_has_stale(manager, index))
-                return target;
-        if (have > target)
-                return upgrade_is_settled(manager, index) ? target : have;
-        if (watch_count(manager, LAYOUT_NONE, true) < manager->segment->worker_count)
-                return target + 1;
-        return upgrade_is_settled(manager, index) ? target - 1 : target;
-}
-
 static void start_workers(struct manager *manager, uint32_t index, uint32_t missing) {
         struct pool *pool = &manager->pools[index];
         uint64_t now_usec = clock_usec();
@@ -388,7 +375,7 @@ static void pool_reconcile(struct manager *manager, uint32_t index) {
         }
         target = pool_target(manager, index);
         have = watch_count(manager, index, false);
-        target = pool_target_of_upgrade(manager, index, target, have);
+        target = replace_target(manager, index, target, have);
         if (have < target)
                 start_workers(manager, index, target - have);
         for (; have > target; have--) {

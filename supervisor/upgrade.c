@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* U5: an upgrade without a gap. The supervisor becomes the binary that stands where it was started from (same pid,
  * same children, systemd's sockets and watchdog kept), and that one replaces, one at a time, the workers that run
- * another binary than the one that stands there now. The new binary is asked first (batond --probe): if it cannot use
+ * another binary than the one that stands there now (replace.c). The new binary is asked first (batond --probe): if it cannot use
  * the configuration, or the segment, the old one goes on and says why.
  *
  * What one life knows the next recomputes (V1), so nothing is handed over but the order to replace workers.
@@ -15,73 +15,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
-#include "base/version.h"
 #include "supervisor/control.h"
 #include "supervisor/manager.h"
 
 #define PROBE_MOST_USEC (10 * USEC_PER_SEC)
-
-/* ---- who runs what ------------------------------------------------------------------------------------ */
-/* Runs another file than the one that a new worker would run. Unknown: no. */
-static bool is_stale(const struct manager *manager, pid_t pid) {
-        char link[64];
-        struct stat runs, stands;
-
-        (void) snprintf(link, sizeof(link), "/proc/%d/exe", pid);
-        if (stat(link, &runs) < 0 || stat(manager->worker_path, &stands) < 0)
-                return false;
-        return runs.st_dev != stands.st_dev || runs.st_ino != stands.st_ino;
-}
-
-void upgrade_look(struct manager *manager) {
-        uint32_t stale = 0;
-
-        if (!manager->upgrading)
-                return;
-        for (size_t i = 0; i < PROCESS_COUNT_MAX; i++) {
-                struct process *process = &manager->processes[i];
-
-                process->stale = process->pid > 0 && is_stale(manager, process->pid);
-                stale += process->stale;
-        }
-        manager->stale_count = stale;
-        if (stale > 0) {
-                manager->pending = true;
-                return;
-        }
-        manager->upgrading = false;
-        log_line(MESSAGE_UPGRADED, LOG_NOTICE, NULL, "upgraded: every worker runs what is installed (%s)",
-                 BATON_VERSION);
-}
-
-bool upgrade_is_settled(const struct manager *manager, uint32_t pool_index) {
-        for (size_t i = 0; i < PROCESS_COUNT_MAX; i++) {
-                const struct process *process = &manager->processes[i];
-
-                if (process->pid > 0 && process->pool_index == pool_index &&
-                    (process->ref == 0 || process->leaving))
-                        return false;
-        }
-        return true;
-}
-
-bool upgrade_has_stale(const struct manager *manager, uint32_t pool_index) {
-        for (size_t i = 0; manager->upgrading && i < PROCESS_COUNT_MAX; i++) {
-                const struct process *process = &manager->processes[i];
-
-                if (process->pid > 0 && process->pool_index == pool_index && process->stale &&
-                    !process->leaving)
-                        return true;
-        }
-        return false;
-}
 
 /* ---- asking the new one --------------------------------------------------------------------------------- */
 _noreturn_ static void probe_exec(const struct manager *manager, int output_fd) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The control thread: what may take its time. Neighbours' pidfds (the second proof of death, S7), the
- * supervisor's life (P1), the roster, and the safety sweep that finds what a lost hint would hide (S12).
+ * supervisor's life (P1), the roster, and the safety sweep that finds what a lost hint would hide (S12). A confined
+ * worker (P7) may not trace the others, so a /proc that shows only who may be traced (hidepid, ProtectProc=) shows
+ * none of them: what is waited for is an end, and for that their pid is enough.
  * Must not touch: files of sources and destinations. */
 #include <errno.h>
 #include <poll.h>
@@ -60,8 +62,9 @@ static void neighbours_renew(struct control *control) {
                 if (refs[i] == 0)
                         continue;
                 record = &worker->segment->workers[worker_ref_index(refs[i])];
-                gone = process_open((pid_t) atomic_load(&record->pid), atomic_load(&record->start_ticks),
-                                    &control->neighbour_fds[i]) == -ESRCH ||
+                gone = process_open_to_wait((pid_t) atomic_load(&record->pid),
+                                            atomic_load(&record->start_ticks),
+                                            &control->neighbour_fds[i]) == -ESRCH ||
                        gone;
         }
         if (gone)
@@ -81,7 +84,7 @@ static bool supervisor_lives(struct control *control) {
                 control->supervisor_start_ticks = start_ticks;
         }
         if (control->supervisor_fd < 0) {
-                int r = process_open((pid_t) pid, start_ticks, &control->supervisor_fd);
+                int r = process_open_to_wait((pid_t) pid, start_ticks, &control->supervisor_fd);
 
                 if (r < 0)
                         return r != -ESRCH;

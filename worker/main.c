@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "shm/doorbell.h"
 #include "shm/life.h"
+#include "worker/confine_files.h"
 #include "worker/keeper.h"
 #include "worker/session.h"
 
@@ -93,6 +94,7 @@ static int work(struct worker *worker, struct failure *ret_failure) {
         if (r < 0)
                 return r;
         fault_note_clear(worker);
+        confine_files_tell(worker);
         r = signals_install(worker);
         if (r < 0)
                 return failure_set(ret_failure, r, FAILURE_STOP, "cannot install signal handlers: %s",
@@ -132,6 +134,9 @@ int main(int argc, char *argv[]) {
         r = worker_open(&worker, &arguments.directories, arguments.pool_index, &failure);
         if (r >= 0) {
                 confine_resources(worker.settings.cores);
+                r = confine_files(&worker, &failure);
+        }
+        if (r >= 0) {
                 (void) keeper_start(NULL); /* without it a successor waits longer, and that is all */
                 r = work(&worker, &failure);
         }

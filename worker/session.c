@@ -176,6 +176,7 @@ int session_open_source(struct session *session, struct failure *ret_failure) {
         const struct source_config config = { .name = session->entry->config.source,
                                               .url = &session->entry->url,
                                               .scheme = session->entry->scheme };
+        struct source_watch now;
         int r;
 
         if (session->source)
@@ -187,8 +188,12 @@ int session_open_source(struct session *session, struct failure *ret_failure) {
                 return 0;
         }
         r = session->entry->ops->open(&config, &session->source, ret_failure);
-        if (r < 0)
-                return r;
+        if (r < 0) {
+                /* Where the files are now: a link on the way may lead elsewhere since. */
+                if (session->entry->ops->watch(&config, &now, NULL) < 0)
+                        return r;
+                return confine_files_explain(session->worker, config.name, now.directory, r, ret_failure);
+        }
         session->worker->open_source_count++;
         session->verified = false;
         return 0;

@@ -3,6 +3,7 @@
  * the path leads elsewhere. Must not touch: sessions' sources. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -62,12 +63,17 @@ static int target_try(struct worker *worker, struct failure *ret_failure) {
                 .lock_wait = lock_wait,
                 .pulse_context = worker,
         };
+        char directory[PATH_MAX];
         int r;
 
         r = journal_begin(worker, ret_failure);
         if (r < 0)
                 return r;
-        return worker->destination_ops->open(&config, &worker->destination, ret_failure);
+        r = worker->destination_ops->open(&config, &worker->destination, ret_failure);
+        if (r >= 0 || !worker->destination_ops->directory ||
+            worker->destination_ops->directory(&config, directory) < 0)
+                return r;
+        return confine_files_explain(worker, config.name, directory, r, ret_failure);
 }
 
 int target_open(struct worker *worker, struct failure *ret_failure) {

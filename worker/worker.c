@@ -146,6 +146,7 @@ int worker_open(struct worker *worker, const struct directories *directories, ui
 }
 
 void worker_done(struct worker *worker) {
+        confine_files_done(worker);
         journal_table_free(worker->journal_table);
         event_batch_done(&worker->batch);
         handoff_done(&worker->handoff);

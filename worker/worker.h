@@ -19,6 +19,7 @@
 #include "include/baton/source.h"
 #include "shm/segment.h"
 #include "shm/words.h"
+#include "worker/confine_files.h"
 #include "worker/handoff.h"
 #include "worker/roster.h"
 #include "worker/wake.h"
@@ -73,6 +74,7 @@ struct worker {
         uint64_t sweep_at_usec;                   /* next safety poll */
         bool turn_held, in_transaction;
         bool journal_is_deaf; /* said already */
+        struct confined_files files;
 };
 
 enum drain {

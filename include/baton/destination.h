@@ -123,6 +123,10 @@ struct destination_ops {
                           struct failure *ret_failure);
         int (*fused_sync)(struct destination_session *session, struct failure *ret_failure);
 
+        /* Without opening anything: the directory that its files are in, or will be (PATH_MAX bytes). NULL: it is not
+         * in files. A worker may use no other (P7). */
+        int (*directory)(const struct destination_config *config, char *ret_directory);
+
         /* `baton check`: read-only, makes nothing. A destination that does not exist yet is fine if
          * it could be made (directory there and writable). */
         int (*check)(const struct destination_config *config, char **ret_note, struct failure *ret_failure);

@@ -7,6 +7,7 @@
  * Must not touch: journal and source. Logs nothing. Mover thread only (S1). */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -75,6 +76,10 @@ static void file_close(struct destination *destination) {
         file_buffer_done(&destination->spare);
         fd_close(&destination->dir_fd);
         free(destination);
+}
+
+static int file_directory(const struct destination_config *config, char *ret_directory) {
+        return text_copy(ret_directory, PATH_MAX, config->url->path);
 }
 
 static bool file_is_stale(struct destination *destination) {
@@ -412,5 +417,6 @@ const struct destination_ops destination_file_ops = {
         .session_rollback = file_session_rollback,
         .rotation_due = file_rotation_due,
         .rotate = file_rotate,
+        .directory = file_directory,
         .check = file_check,
 };

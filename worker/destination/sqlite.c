@@ -29,8 +29,7 @@
 #define CHECKPOINT_PAGES 1000
 #define CHECKPOINT_PAGES_URGENT (4 * CHECKPOINT_PAGES)
 /* A batch of 4 MiB and its index fit, so that no page is written twice; S8: and no more. */
-#define CACHE_PRAGMA \
-        "PRAGMA page_size = 8192; PRAGMA cache_size = -8000; PRAGMA temp_store = MEMORY; PRAGMA synchronous = FULL"
+#define CACHE_PRAGMA "PRAGMA page_size = 8192; PRAGMA cache_size = -8000; PRAGMA synchronous = FULL"
 
 int destination_fail(struct destination *destination, int code, const char *what,
                      struct failure *ret_failure) {
@@ -255,6 +254,10 @@ static int sqlite_open(const struct destination_config *config, struct destinati
         return 0;
 }
 
+static int sqlite_directory(const struct destination_config *config, char *ret_directory) {
+        return db_directory(config->url->path, ret_directory, PATH_MAX);
+}
+
 static bool sqlite_is_stale(struct destination *destination) {
         struct file_id id;
 
@@ -385,5 +388,6 @@ const struct destination_ops destination_sqlite_ops = {
         .fused_close = fused_close,
         .fused_move = fused_move,
         .fused_sync = fused_sync,
+        .directory = sqlite_directory,
         .check = sqlite_destination_check,
 };

@@ -111,6 +111,34 @@ int db_uri(const char *path, const char *query, char *ret_uri, size_t uri_bytes)
         return 0;
 }
 
+#define LINKS_MAX 40 /* as the kernel has it */
+
+int db_directory(const char *path, char *ret_directory, size_t directory_bytes) {
+        char at[PATH_MAX], target[PATH_MAX], *slash;
+        ssize_t length;
+
+        assert(path && *path == '/');
+
+        if (!realpath(path, at) && snprintf(at, sizeof at, "%s", path) >= (int) sizeof at)
+                return -ENAMETOOLONG;
+        for (unsigned links = 0; (length = readlink(at, target, sizeof target - 1)) > 0; links++) {
+                if (links == LINKS_MAX)
+                        return -ELOOP;
+                target[length] = '\0';
+                slash = strrchr(at, '/');
+                *(target[0] == '/' ? at : slash + 1) = '\0';
+                if (strlen(at) + (size_t) length >= sizeof at)
+                        return -ENAMETOOLONG;
+                strcat(at, target);
+        }
+        slash = strrchr(at, '/');
+        *(slash == at ? slash + 1 : slash) = '\0';
+        if (strlen(at) >= directory_bytes)
+                return -ENAMETOOLONG;
+        memcpy(ret_directory, at, strlen(at) + 1);
+        return 0;
+}
+
 sqlite3_file *db_file(sqlite3 *db, const char *schema, int which) {
         sqlite3_file *file = NULL;
 
@@ -251,6 +279,10 @@ int db_open(const char *path, enum db_mode mode, struct db_busy *busy, sqlite3 *
                 return db_fail(db, SQLITE_READONLY, path, "open it for writing", ret_failure);
         set_manners(db);
         (void) sqlite3_busy_handler(db, busy_wait, busy);
+        /* P7: what SQLite would spill stands in no file of its own, in a directory that a worker may not reach. */
+        r = db_execute(db, path, "PRAGMA temp_store = MEMORY", ret_failure);
+        if (r < 0)
+                return r;
 
         r = identify(db, path, &id, ret_failure);
         if (r < 0)

@@ -56,6 +56,9 @@ int db_open(const char *path, enum db_mode mode, struct db_busy *busy, sqlite3 *
  * before such an open is opened anew. */
 void db_open_failed(int code);
 uint64_t db_doubt_count(void);
+/* The directory in which SQLite would open the path, or make it, and the files beside it: it follows links, those that
+ * lead to nothing yet among them. -ENAMETOOLONG; -ELOOP. Nothing is opened. */
+int db_directory(const char *path, char *ret_directory, size_t directory_bytes);
 /* Writes "file:/percent/encoded/path?QUERY". -ENAMETOOLONG. */
 int db_uri(const char *path, const char *query, char *ret_uri, size_t uri_bytes);
 #define DB_URI_BYTES 4096
