@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Numbered promises. Every rule that code, tests or documents cite exists: S1–S12 (ownership), M1–M14
-# (moving), P1–P6 (processes). Every crash point in the code stands in a README of its directory or
+# (moving), P1–P7 (processes). Every crash point in the code stands in a README of its directory or
 # above it, and every crash point that such a README lists as AREA.Kn is in the code.
 set -eu
 # shellcheck source=packaging/lint/files.sh
@@ -11,7 +11,7 @@ bad=0
 # shellcheck disable=SC2046 # names without spaces
 grep -nowE '[SMP][0-9]{1,2}' $(c_files '*.[ch]') $(find . -name '*.md' -not -path './build*' -not -path './.git/*') |
         awk -F: '
-        BEGIN { most["S"] = 12; most["M"] = 14; most["P"] = 6 }
+        BEGIN { most["S"] = 12; most["M"] = 14; most["P"] = 7 }
         {
                 number = substr($3, 2) + 0
                 if (number < 1 || number > most[substr($3, 1, 1)]) {

@@ -78,9 +78,9 @@ static void look_segment(struct doctor *doctor) {
 
 static int run(const struct invocation *invocation) {
         static void (*const looks[])(struct doctor * doctor) = {
-                doctor_look_kernel,     doctor_look_clock,   doctor_look_directories,
-                doctor_look_locks,      doctor_look_places,  doctor_look_supervisor,
-                doctor_look_priorities, doctor_look_sandbox, doctor_look_cores,
+                doctor_look_kernel,   doctor_look_clock,      doctor_look_directories, doctor_look_locks,
+                doctor_look_places,   doctor_look_supervisor, doctor_look_priorities,  doctor_look_sandbox,
+                doctor_look_landlock, doctor_look_cores,
         };
         _cleanup_config_ struct config *config = NULL;
         struct doctor doctor = {};

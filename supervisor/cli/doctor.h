@@ -31,4 +31,5 @@ void doctor_look_places(struct doctor *doctor);
 void doctor_look_supervisor(struct doctor *doctor);
 void doctor_look_priorities(struct doctor *doctor);
 void doctor_look_sandbox(struct doctor *doctor);
+void doctor_look_landlock(struct doctor *doctor); /* doctor_landlock.c: P7 */
 void doctor_look_cores(struct doctor *doctor);

@@ -96,7 +96,8 @@ static uint64_t silent_span(const struct layout_worker *raw, uint64_t now_usec) 
 
 static struct view_worker read_worker(const struct layout_worker *raw, uint32_t index, uint64_t life,
                                       uint64_t now_usec) {
-        uint32_t phase = atomic_load(&raw->phase), pid = atomic_load(&raw->pid);
+        uint32_t phase = atomic_load(&raw->phase), pid = atomic_load(&raw->pid),
+                 confinement = atomic_load(&raw->confinement);
         bool exists = process_is(pid, atomic_load(&raw->start_ticks));
         bool says_live = (life & 0xff) == LIFE_LIVE || (life & 0xff) == LIFE_ENTERING;
         struct view_worker worker = {
@@ -114,6 +115,8 @@ static struct view_worker read_worker(const struct layout_worker *raw, uint32_t 
                 .event_count = atomic_load(&raw->event_count),
                 .takeover_is_fifo = atomic_load(&raw->takeover_is_fifo) == 1,
                 .nice = atomic_load(&raw->nice),
+                .confinement = confinement <= CONFINEMENT_REFUSED ? (enum worker_confinement) confinement
+                                                                  : CONFINEMENT_UNSAID,
         };
 
         worker.is_draining = atomic_load(&raw->drain_ref) == worker.ref;

@@ -25,6 +25,7 @@ struct view_worker {
         uint32_t session_count; /* slots that it owns */
         bool takeover_is_fifo;
         int nice;
+        enum worker_confinement confinement;
 };
 
 struct view_session {

@@ -163,6 +163,9 @@ Test(landlock, P7_a_reload_that_names_a_new_directory_interrupts_nobody) {
         writer_wait(&world, writer);
         wait_all_moved(&world);
         cr_expect_eq(log_count("the workers of this destination are replaced"), 1, "once is enough");
+        (void) baton(&world, "doctor", "-c", world.config);
+        cr_expect_not_null(strstr(world.output, "workers reach their own sources and destination alone"),
+                           "%s", world.output);
         check();
 }
 
@@ -270,6 +273,11 @@ static void without(int error, const char *words) {
         outbox_fill(&world, "b", 100);
         wait_all_moved(&world);
         cr_expect_eq(log_count("are replaced"), 0, "nothing is in its way");
+        (void) baton(&world, "doctor", "-c", world.config);
+        cr_expect_not_null(strstr(world.output, error == EPERM ? "refused here" : "not there"), "%s",
+                           world.output);
+        cr_expect_not_null(strstr(world.output, "workers can reach what user baton can reach"), "%s",
+                           world.output);
         check();
 }
 

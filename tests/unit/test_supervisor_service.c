@@ -106,6 +106,55 @@ Test(supervisor_service, U4_a_worker_that_nobody_decides_about_is_not_overlooked
         supervisor_stop(manager);
 }
 
+/* ---- P7: a worker asks to be replaced ------------------------------------------------------------------------- */
+static struct process *only_process(struct manager *manager) {
+        struct process *found = NULL;
+
+        for (size_t i = 0; i < PROCESS_COUNT_MAX; i++)
+                if (manager->processes[i].pid > 0 && !manager->processes[i].leaving)
+                        found = &manager->processes[i];
+        cr_assert_not_null(found);
+        return found;
+}
+
+static void ask_for_renewal(struct manager *manager, const struct process *process, uint64_t word) {
+        atomic_store(&manager->segment->workers[worker_ref_index(process->ref)].renewal_ref, word);
+        look(manager);
+}
+
+/* The word is a worker's (P1): another's ref, or one that has gone, says nothing; and one that asks at once again, as
+ * no worker of ours would, does not make the supervisor spin. */
+Test(supervisor_service, P7_who_asks_is_replaced_and_not_again_at_once) {
+        struct manager *manager;
+        pid_t first, second;
+        uint64_t asked_usec;
+
+        config_simple("", 1, 1);
+        manager = supervisor_start();
+        until(manager, manager->owned_count == 1);
+        first = only_process(manager)->pid;
+        ask_for_renewal(manager, only_process(manager), only_process(manager)->ref + (1 << 16));
+        ask_for_renewal(manager, only_process(manager), UINT64_MAX);
+        cr_expect_eq(watch_count(manager, LAYOUT_NONE, true), 1, "words that say nothing");
+
+        asked_usec = clock_usec();
+        ask_for_renewal(manager, only_process(manager), only_process(manager)->ref);
+        cr_expect_eq(watch_count(manager, LAYOUT_NONE, true), 2, "one more, and nobody has left");
+        until(manager, watch_count(manager, LAYOUT_NONE, true) == 1 && only_process(manager)->ref != 0 &&
+                               only_process(manager)->pid != first && manager->owned_count == 1);
+        second = only_process(manager)->pid;
+
+        ask_for_renewal(manager, only_process(manager), only_process(manager)->ref);
+        cr_assert_lt(clock_usec(), asked_usec + USEC_PER_SEC, "the case is about one that follows soon");
+        cr_expect_eq(watch_count(manager, LAYOUT_NONE, true), 1, "not yet");
+        until(manager, watch_count(manager, LAYOUT_NONE, true) == 1 && only_process(manager)->ref != 0 &&
+                               only_process(manager)->pid != second);
+        cr_expect_geq(clock_usec(), asked_usec + USEC_PER_SEC);
+        cr_expect_eq(manager->pools[only_process(manager)->pool_index].renewal_delay_usec, 2 * USEC_PER_SEC,
+                     "and the next waits longer");
+        supervisor_stop(manager);
+}
+
 /* ---- U5: the upgrade ---------------------------------------------------------------------------------------- */
 /* Of a stop and an upgrade the stop wins: the next binary would not know of it. (If it did not, this process would
  * become another here.) */

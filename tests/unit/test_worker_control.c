@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The control thread's decisions, one step at a time: is there a supervisor (P1), and which slots the sweep
  * hands to the mover (S4). */
+#include <grp.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "base/ruleset.h"
 #include "tests/unit/worker_fixture.h"
 
 /* The source itself: its steps are static. */
@@ -63,6 +68,55 @@ Test(control, P1_a_supervisor_that_cannot_be_opened_is_not_gone) {
         cr_assert_eq(atomic_load(&worker.draining), DRAIN_NO);
         supervisor_renew(&control, 3 * USEC_PER_SEC + ADOPT_TIMEOUT_USEC);
         cr_assert_geq(control.supervisor_fd, 0, "it is tried again");
+}
+
+/* A confined worker may trace nobody (P7), so a /proc that shows only who may be traced shows it nobody else. In a child
+ * of the test's: 77 where this host has no such thing to try. */
+static int watch_unseen(void) {
+        _cleanup_(ruleset_done) struct ruleset ruleset = { .fd = -1 };
+        int fds[2], fd;
+        char byte;
+        pid_t pid;
+
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("proc", "/proc", "proc", 0, "hidepid=invisible") < 0 || pipe(fds) < 0)
+                return 77;
+        /* As the service's user; group 0 would see everybody. */
+        if (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 ||
+            setresuid(65534, 65534, 65534) < 0 || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+                return 77;
+        pid = fork();
+        if (pid == 0) {
+                (void) close(fds[1]);
+                _exit((int) read(fds[0], &byte, 1));
+        }
+        supervisor_is(pid); /* which it can be seen to be */
+        if (ruleset_new(&ruleset) < 0 || ruleset_allow(&ruleset, "/proc", RULESET_READ, NULL) < 0 ||
+            ruleset_enforce(&ruleset) < 0)
+                return 77;
+        if (process_open(pid, atomic_load(&segment->header->supervisor_start_ticks), &fd) != -EACCES)
+                return 1;
+        adopt_timeout_passes();
+        if (control.supervisor_fd < 0 || atomic_load(&worker.draining) != DRAIN_NO)
+                return 2;
+        (void) close(fds[1]);
+        while (!process_has_ended(control.supervisor_fd))
+                (void) usleep(1000);
+        adopt_timeout_passes();
+        return atomic_load(&worker.draining) == DRAIN_LEAVE ? 0 : 3;
+}
+
+Test(control, P7_the_end_of_one_that_proc_does_not_show_is_heard) {
+        int status;
+        pid_t pid = fork();
+
+        if (pid == 0)
+                _exit(watch_unseen());
+        cr_assert_gt(pid, 0);
+        cr_assert_eq(waitpid(pid, &status, 0), pid);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+                cr_skip_test("no Landlock here, or no right to mount a /proc");
+        cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %#x", status);
 }
 
 Test(control, P1_a_supervisor_that_has_ended_is_gone) {
