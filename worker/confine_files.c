@@ -40,8 +40,7 @@
 
 struct confined_place {
         uint64_t device, inode; /* the rule pins it: as long as that holds, no other directory is this one */
-        bool works;             /* it could be opened once the ruleset was in force */
-        char *path;             /* until then */
+        bool has_worked;        /* something was opened in it */
 };
 
 /* ---- directories ------------------------------------------------------------------------------------- */
@@ -52,21 +51,16 @@ static struct confined_place *place_find(const struct confined_files *files, con
         return NULL;
 }
 
-static int place_add(struct confined_files *files, const struct stat *status, const char *path) {
+static int place_add(struct confined_files *files, const struct stat *status) {
         struct confined_place *places = files->places;
-        char *copy;
 
         if (files->place_count % PLACES_STEP == 0)
                 places = reallocarray(places, files->place_count + PLACES_STEP, sizeof(*places));
         if (!places)
                 return -ENOMEM;
         files->places = places;
-        copy = strdup(path);
-        if (!copy)
-                return -ENOMEM;
         places[files->place_count++] = (struct confined_place){ .device = status->st_dev,
-                                                                .inode = status->st_ino,
-                                                                .path = copy };
+                                                                .inode = status->st_ino };
         return 0;
 }
 
@@ -86,7 +80,7 @@ static int place_allow(struct confined_files *files, const struct ruleset *rules
         r = ruleset_allow(ruleset, directory, bits, &status);
         if (r < 0)
                 return is_short_of(r) ? r : 0;
-        return place_add(files, &status, directory);
+        return place_add(files, &status);
 }
 
 static int allow_destination(struct worker *worker, const struct ruleset *ruleset) {
@@ -195,17 +189,8 @@ static bool directory_opens(const char *path) {
 }
 
 void confine_files_done(struct worker *worker) {
-        for (uint32_t i = 0; i < worker->files.place_count; i++)
-                free(worker->files.places[i].path);
-        free(worker->files.places);
-        worker->files = (struct confined_files){ .confinement = worker->files.confinement };
-}
-
-static void places_prove(struct confined_files *files) {
-        for (uint32_t i = 0; i < files->place_count; i++) {
-                files->places[i].works = directory_opens(files->places[i].path);
-                free(TAKE(files->places[i].path));
-        }
+        free(TAKE(worker->files.places));
+        worker->files.place_count = 0;
 }
 
 int confine_files(struct worker *worker, struct failure *ret_failure) {
@@ -230,8 +215,6 @@ int confine_files(struct worker *worker, struct failure *ret_failure) {
         worker->files.confinement = r < 0 ? CONFINEMENT_REFUSED : CONFINEMENT_FILES;
         if (r < 0)
                 confine_files_done(worker);
-        else
-                places_prove(&worker->files);
         return 0;
 }
 
@@ -239,8 +222,19 @@ void confine_files_tell(struct worker *worker) {
         atomic_store(&worker_record(worker)->confinement, worker->files.confinement);
 }
 
+void confine_files_opened(struct worker *worker, const char *directory) {
+        struct confined_place *place;
+        struct stat status;
+
+        if (worker->files.confinement != CONFINEMENT_FILES || stat(directory, &status) < 0)
+                return;
+        place = place_find(&worker->files, &status);
+        if (place)
+                place->has_worked = true;
+}
+
 /* It is the ruleset that forbids it, and a new one would not: the user may read it, and there is no rule for it, or one
- * that worked and was lost with its file system. stat() and access() do not ask the ruleset. */
+ * that has worked and was lost with its file system. stat() and access() do not ask the ruleset. */
 static bool is_excluded(const struct worker *worker, const char *directory) {
         const struct confined_place *place;
         struct stat status;
@@ -249,7 +243,7 @@ static bool is_excluded(const struct worker *worker, const char *directory) {
             !S_ISDIR(status.st_mode) || faccessat(AT_FDCWD, directory, R_OK | X_OK, AT_EACCESS) < 0)
                 return false;
         place = place_find(&worker->files, &status);
-        return (!place || place->works) && !directory_opens(directory) && errno == EACCES;
+        return (!place || place->has_worked) && !directory_opens(directory) && errno == EACCES;
 }
 
 int confine_files_explain(struct worker *worker, const char *name, const char *directory, int r,

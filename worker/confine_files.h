@@ -24,6 +24,8 @@ int confine_files(struct worker *worker, struct failure *ret_failure);
 void confine_files_tell(struct worker *worker);
 void confine_files_done(struct worker *worker);
 
+/* Something was opened in the directory: if that is refused later, its rule is lost (confine_files_explain()). */
+void confine_files_opened(struct worker *worker, const char *directory);
 /* `name` could not be opened in `directory` (r, *ret_failure). If that is so because this worker was confined before
  * the directory was there, or was this one, the failure says so instead, and the supervisor is asked for another
  * worker, which would reach it. Returns the failure's errno. */

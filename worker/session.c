@@ -194,6 +194,7 @@ int session_open_source(struct session *session, struct failure *ret_failure) {
                         return r;
                 return confine_files_explain(session->worker, config.name, now.directory, r, ret_failure);
         }
+        confine_files_opened(session->worker, session->watches.paths.directory);
         session->worker->open_source_count++;
         session->verified = false;
         return 0;

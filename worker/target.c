@@ -70,9 +70,12 @@ static int target_try(struct worker *worker, struct failure *ret_failure) {
         if (r < 0)
                 return r;
         r = worker->destination_ops->open(&config, &worker->destination, ret_failure);
-        if (r >= 0 || !worker->destination_ops->directory ||
-            worker->destination_ops->directory(&config, directory) < 0)
+        if (!worker->destination_ops->directory || worker->destination_ops->directory(&config, directory) < 0)
                 return r;
+        if (r >= 0) {
+                confine_files_opened(worker, directory);
+                return r;
+        }
         return confine_files_explain(worker, config.name, directory, r, ret_failure);
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/io.h"
 #include "base/process.h"
+#include "base/ruleset.h"
 #include "tests/unit/worker_fixture.h"
 #include "worker/source/sqlite_db.h"
 
@@ -323,6 +324,34 @@ Test(landlock, P7_what_a_new_worker_could_not_reach_either_is_not_asked_for) {
         cr_expect_eq(failure.kind, FAILURE_UNAVAILABLE);
         cr_expect_eq(renewal_asked(), worker.ref);
         end();
+}
+
+/* What it has a rule for and is refused all the same is a rule that was lost, if it ever worked (a file system that was
+ * unmounted and mounted again); else somebody else forbids it. Here a second ruleset takes everything. */
+Test(landlock, P7_a_lost_rule_is_told_from_another_guard) {
+        struct ruleset nothing = { .fd = -1 };
+        struct failure failure = { 0 };
+        sqlite3 *app;
+
+        prepare("sqlite", "dest/d.db");
+        app = app_outbox("src/o.db");
+        app_fill(app, 5);
+        configure(0, 0, "orders", "src/o.db", "");
+        configure(1, 0, "never", "rollback/o.db", "");
+        begin_confined();
+        if (!is_confined())
+                return;
+        (void) session_take(0);
+        settle();
+        expect_moved("orders", 5);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+        cr_assert(ruleset_new(&nothing) >= 0 && ruleset_enforce(&nothing) >= 0);
+        ruleset_done(&nothing);
+        cr_expect_eq(confine_files_explain(&worker, "x", path_of("rollback"), -EBUSY, &failure), -EBUSY);
+        cr_expect_eq(renewal_asked(), 0);
+        cr_expect_eq(confine_files_explain(&worker, "x", path_of("src"), -EBUSY, &failure), -EACCES);
+        cr_expect_eq(renewal_asked(), worker.ref);
+        /* It can do nothing any more, not even leave: its process ends. */
 }
 
 Test(landlock, P7_the_directory_of_a_file_is_the_one_that_links_lead_to) {

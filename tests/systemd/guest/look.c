@@ -44,9 +44,9 @@ static void two_instances(struct guest *guest) {
 /* What the machine lacks (a clock that is set, priorities in a container) is its own; the unit's part must be well. */
 static void doctored(struct guest *guest) {
         static const char *const well[] = {
-                "configuration", "state directory",    "runtime directory", "supervisor.lock", "workers.lock",
-                "source orders", "destination events", "supervisor",        "watchdog",        "sandbox",
-                "cores"
+                "configuration", "state directory", "runtime directory",  "supervisor.lock",
+                "workers.lock",  "source orders",   "destination events", "supervisor",
+                "watchdog",      "sandbox",         "landlock",           "cores"
         };
         char line[64];
 
