@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -162,7 +163,21 @@ static void allow_reports(const struct ruleset *ruleset) {
 }
 #endif
 
-static int allow_all(struct worker *worker, const struct ruleset *ruleset, struct failure *ret_failure) {
+static int allow_host(const struct ruleset *ruleset) {
+        static const char *const paths[] = { "/proc", "/dev/urandom" };
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
+                r = ruleset_allow(ruleset, paths[i], RULESET_READ, NULL);
+                if (is_short_of(r))
+                        return r;
+        }
+        tzset(); /* log lines tell the local time */
+        allow_reports(ruleset);
+        return 0;
+}
+
+static int allow_all(struct worker *worker, const struct ruleset *ruleset) {
         int r;
 
         r = place_allow(&worker->files, ruleset, worker->directories.state,
@@ -171,14 +186,9 @@ static int allow_all(struct worker *worker, const struct ruleset *ruleset, struc
                 r = allow_destination(worker, ruleset);
         if (r >= 0)
                 r = allow_sources(worker, ruleset);
-        if (r < 0)
-                return failure_set(ret_failure, r, FAILURE_UNAVAILABLE,
-                                   "cannot confine itself to its own files: %s", strerror(-r));
-        tzset(); /* log lines tell the local time */
-        (void) ruleset_allow(ruleset, "/proc", RULESET_READ, NULL);
-        (void) ruleset_allow(ruleset, "/dev/urandom", RULESET_READ, NULL);
-        allow_reports(ruleset);
-        return 0;
+        if (r >= 0)
+                r = allow_host(ruleset);
+        return r;
 }
 
 /* ---- confined ---------------------------------------------------------------------------------------------- */
@@ -193,26 +203,30 @@ void confine_files_done(struct worker *worker) {
         worker->files.place_count = 0;
 }
 
-int confine_files(struct worker *worker, struct failure *ret_failure) {
+static int try_to_confine(struct worker *worker) {
         _cleanup_(ruleset_done) struct ruleset ruleset = { .fd = -1 };
+        int r;
+
+        r = ruleset_new(&ruleset);
+        if (r >= 0)
+                r = allow_all(worker, &ruleset);
+        if (r >= 0)
+                r = ruleset_enforce(&ruleset);
+        return r;
+}
+
+int confine_files(struct worker *worker, struct failure *ret_failure) {
         int r;
 
         assert(worker->segment && worker->ref == 0);
 
-        r = ruleset_new(&ruleset);
+        r = try_to_confine(worker);
         if (is_short_of(r))
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE,
                                    "cannot confine itself to its own files: %s", strerror(-r));
-        if (r < 0) {
-                worker->files.confinement = r == -ENOSYS || r == -EOPNOTSUPP ? CONFINEMENT_ABSENT
-                                                                             : CONFINEMENT_REFUSED;
-                return 0;
-        }
-        r = allow_all(worker, &ruleset, ret_failure);
-        if (r < 0)
-                return r;
-        r = ruleset_enforce(&ruleset);
-        worker->files.confinement = r < 0 ? CONFINEMENT_REFUSED : CONFINEMENT_FILES;
+        worker->files.confinement = r >= 0                             ? CONFINEMENT_FILES
+                                    : r == -ENOSYS || r == -EOPNOTSUPP ? CONFINEMENT_ABSENT
+                                                                       : CONFINEMENT_REFUSED;
         if (r < 0)
                 confine_files_done(worker);
         return 0;
