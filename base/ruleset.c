@@ -41,6 +41,7 @@ static_assert((RULESET_USE & ~(UINT64_C(1) << 14)) ==
               "likewise");
 
 int ruleset_new(struct ruleset *ret_ruleset) {
+        const long abi_most = ELEMENTSOF(files_of_abi) - 1;
         struct attributes attributes;
         long abi, fd;
 
@@ -52,7 +53,7 @@ int ruleset_new(struct ruleset *ret_ruleset) {
         if (abi < 1)
                 return -EOPNOTSUPP;
         attributes = (struct attributes){
-                .files = files_of_abi[MIN_OF((size_t) abi, ELEMENTSOF(files_of_abi) - 1)],
+                .files = files_of_abi[abi < abi_most ? abi : abi_most],
                 .tcp = abi >= TCP_ABI ? TCP_BITS : 0,
                 .scopes = abi >= SCOPE_ABI ? SCOPE_BITS : 0,
         };
