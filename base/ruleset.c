@@ -24,21 +24,22 @@ static const uint64_t files_of_abi[] = {
 #define TCP_BITS UINT64_C(3) /* BIND, CONNECT */
 #define SCOPE_ABI 6
 #define SCOPE_BITS UINT64_C(3) /* abstract sockets, signals: within the ruleset's own processes alone */
-#define FILE_BITS \
-        (UINT64_C(1) << 0 | UINT64_C(1) << 1 | UINT64_C(1) << 2 | UINT64_C(1) << 14 | UINT64_C(1) << 15)
+/* What a rule on a file may give: these, and to execute it and to talk to its device. */
+#define FILE_BITS (RULESET_WRITE | RULESET_READ | RULESET_TRUNCATE | RULESET_BIT(0) | RULESET_BIT(15))
 
 /* An older kernel takes the larger struct where what it does not know is zero. */
 struct attributes {
         uint64_t files, tcp, scopes;
 };
 
-static_assert(RULESET_READ == LANDLOCK_ACCESS_FS_READ_FILE, "by number: see files_of_abi");
-static_assert(RULESET_MAKE_FOLDER == LANDLOCK_ACCESS_FS_MAKE_DIR, "likewise");
-static_assert((RULESET_USE & ~(UINT64_C(1) << 14)) ==
+static_assert((RULESET_USE & ~RULESET_TRUNCATE) ==
                       (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |
                        LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
                        LANDLOCK_ACCESS_FS_MAKE_REG),
-              "likewise");
+              "the kernel's numbers");
+static_assert(RULESET_READ == LANDLOCK_ACCESS_FS_READ_FILE && RULESET_LIST == LANDLOCK_ACCESS_FS_READ_DIR &&
+                      RULESET_MAKE_FOLDER == LANDLOCK_ACCESS_FS_MAKE_DIR,
+              "the kernel's numbers");
 
 int ruleset_new(struct ruleset *ret_ruleset) {
         const long abi_most = ELEMENTSOF(files_of_abi) - 1;

@@ -19,16 +19,17 @@ struct ruleset {
         uint64_t handled; /* of the file system; what older kernels do not know is not among it */
 };
 
-/* What a rule gives, beneath a directory, or on a file. */
-#define RULESET_READ (UINT64_C(1) << 2) /* read files */
-#define RULESET_USE RULESET_USE_BITS    /* read, write, make, truncate, remove files; list directories */
-#define RULESET_LIST (UINT64_C(1) << 3) /* list directories */
-#define RULESET_MAKE_FOLDER (UINT64_C(1) << 7) /* make directories */
-
-/* WRITE_FILE, READ_FILE, READ_DIR, REMOVE_FILE, MAKE_REG, TRUNCATE. */
-#define RULESET_USE_BITS                                                                                \
-        (UINT64_C(1) << 1 | UINT64_C(1) << 2 | UINT64_C(1) << 3 | UINT64_C(1) << 5 | UINT64_C(1) << 8 | \
-         UINT64_C(1) << 14)
+/* What a rule gives, beneath a directory, or on a file: the kernel's LANDLOCK_ACCESS_FS_… by number. */
+#define RULESET_BIT(number) (UINT64_C(1) << (number))
+#define RULESET_WRITE RULESET_BIT(1)
+#define RULESET_READ RULESET_BIT(2)
+#define RULESET_LIST RULESET_BIT(3) /* read a directory; open it to sync it */
+#define RULESET_REMOVE RULESET_BIT(5)
+#define RULESET_MAKE_FOLDER RULESET_BIT(7)
+#define RULESET_MAKE RULESET_BIT(8)
+#define RULESET_TRUNCATE RULESET_BIT(14) /* from the third version on; before it nobody is asked */
+#define RULESET_USE \
+        (RULESET_WRITE | RULESET_READ | RULESET_LIST | RULESET_REMOVE | RULESET_MAKE | RULESET_TRUNCATE)
 
 /* 0. -ENOSYS, -EOPNOTSUPP: this kernel has no Landlock, or it was not switched on (lsm=); -EPERM: somebody's
  * system-call filter forbids it. */

@@ -150,7 +150,9 @@ static void allow_reports(const struct ruleset *ruleset) {
                         (void) snprintf(path, sizeof(path), "%.*s", (int) strcspn(at, ":"), at);
                         if (strrchr(path, '/'))
                                 *strrchr(path, '/') = '\0';
-                        (void) ruleset_allow(ruleset, path, RULESET_USE, NULL);
+                        /* To write, not to read: tests may have all that they hide from workers beneath it. */
+                        (void) ruleset_allow(ruleset, path, RULESET_WRITE | RULESET_MAKE | RULESET_TRUNCATE,
+                                             NULL);
                 }
         }
         for (size_t i = 0; i < ELEMENTSOF(programs); i++)
