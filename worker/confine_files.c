@@ -268,7 +268,8 @@ int confine_files_explain(struct worker *worker, const char *name, const char *d
 
         assert(r < 0);
 
-        if (!is_excluded(worker, directory))
+        if (r == -ENOENT ||
+            !is_excluded(worker, directory)) /* stat() sees what is absent: nobody forbids it */
                 return r;
         if (atomic_load(&record->renewal_ref) != worker->ref) {
                 atomic_store(&record->renewal_ref, worker->ref);

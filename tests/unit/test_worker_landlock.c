@@ -318,6 +318,8 @@ Test(landlock, P7_what_a_new_worker_could_not_reach_either_is_not_asked_for) {
         if (geteuid() != 0)
                 cr_expect_eq(confine_files_explain(&worker, "x", path_of("late"), -EBUSY, &failure), -EBUSY,
                              "forbidden to this user");
+        cr_expect_eq(confine_files_explain(&worker, "x", path_of("other"), -ENOENT, &failure), -ENOENT,
+                     "no file there");
         cr_expect_eq(renewal_asked(), 0);
         cr_expect_str_empty(failure.text);
         cr_expect_eq(confine_files_explain(&worker, "x", path_of("other"), -EBUSY, &failure), -EACCES);
