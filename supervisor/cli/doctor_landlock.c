@@ -75,5 +75,5 @@ void doctor_look_landlock(struct doctor *doctor) {
         else if (first_of(doctor, CONFINEMENT_FILES))
                 doctor_ok(doctor, WHAT, "workers reach their own sources and destination alone");
         else
-                doctor_ok(doctor, WHAT, "it works here; no worker runs that could say more");
+                doctor_ok(doctor, WHAT, "it works here; no worker has said what it has of it");
 }

@@ -153,6 +153,7 @@ Test(landlock, P7_other_processes_are_known_all_the_same) {
                 return;
         cr_assert_eq(process_open(cleaner, ticks, &fd), 0, "S6: pid and start time");
         cr_expect(process_has_thread(cleaner, cleaner), "S3: refused is not gone");
+        cr_expect_not(process_has_thread(0x7ffffff0, 0x7ffffff0), "and gone is gone");
         cr_expect_not(process_has_ended(fd));
         (void) close(fd);
         end();
