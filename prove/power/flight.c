@@ -32,6 +32,14 @@ static void flight_end(struct recorder *recorder, struct flight *flight) {
                 }
 }
 
+bool flights_change_names(const struct recorder *recorder) {
+        for (size_t i = 0; i < recorder->flight_count; i++)
+                if (recorder->flights[i]->op.kind == TAPE_MARK ||
+                    tape_is_directory(recorder->flights[i]->op.kind))
+                        return true;
+        return false;
+}
+
 struct flight *flight_begin(struct recorder *recorder, const struct trace_call *call,
                             const struct tape_op *op) {
         struct flight *flight;
@@ -70,8 +78,7 @@ static bool open_becomes(struct recorder *recorder, struct flight *flight, const
         }
         op.file = recorder_find(recorder, &identity);
         /* An inode that went with its last name is given out again, within one tick with the same birth. */
-        if (op.file != UINT32_MAX &&
-            (flight->is_removed || tape_file_at(&recorder->tape, op.parent, name) == op.file)) {
+        if (op.file != UINT32_MAX && tape_file_at(&recorder->tape, op.parent, name) == op.file) {
                 op.kind = TAPE_SIZE;
                 op.name = "";
                 tape_fill(&recorder->tape, flight->index, &op);
@@ -84,36 +91,13 @@ static bool open_becomes(struct recorder *recorder, struct flight *flight, const
         return true;
 }
 
-/* As it was made, where somebody has removed it before we looked. */
-static bool path_was_removed(char *path) {
-        static const char deleted[] = " (deleted)";
-        size_t bytes = strlen(path);
-
-        if (bytes <= strlen(deleted) || strcmp(path + bytes - strlen(deleted), deleted) != 0 ||
-            access(path, F_OK) == 0)
-                return false;
-        path[bytes - strlen(deleted)] = '\0';
-        return true;
-}
-
 static bool open_returned(struct recorder *recorder, struct flight *flight, int64_t result) {
         char link[64];
 
         (void) snprintf(link, sizeof(link), "/proc/%d/fd/%d", (int) flight->pid, (int) result);
         if (tracer_path(flight->pid, (int) result, flight->path, sizeof(flight->path)) < 0)
                 return false;
-        flight->is_removed = path_was_removed(flight->path);
         return open_becomes(recorder, flight, link);
-}
-
-/* Who removed it did so before the file was known, and its call is on no tape. */
-static void remove_after(struct recorder *recorder, size_t index) {
-        struct tape_op op = recorder->tape.ops[index];
-
-        if (op.kind != TAPE_CREATE)
-                return;
-        op.kind = TAPE_UNLINK;
-        tape_return(&recorder->tape, tape_enter(&recorder->tape, &op));
 }
 
 static bool directory_returned(struct recorder *recorder, struct flight *flight) {
@@ -127,39 +111,15 @@ static bool directory_returned(struct recorder *recorder, struct flight *flight)
         return true;
 }
 
-/* An unlink() where nothing stood when it was called: it removed what an open() beside it has made since, if that has
- * returned; else that one says that its name is gone. */
-static bool unlink_returned(struct recorder *recorder, struct flight *flight) {
-        flight->op.file = tape_file_at(&recorder->tape, flight->op.parent, flight->op.name);
-        if (flight->op.file == UINT32_MAX)
-                return false;
-        flight->op.kind = TAPE_UNLINK;
-        tape_fill(&recorder->tape, flight->index, &flight->op);
-        return true;
-}
-
-/* Its name has been made again already, and the open() that did so has been taken for one of the old file. */
-static void look_for_next(struct recorder *recorder, const struct flight *flight) {
-        struct identity identity;
-
-        if (tape_file_at(&recorder->tape, flight->op.parent, flight->op.name) == UINT32_MAX &&
-            recorder_identify(flight->path, false, &identity))
-                (void) recorder_adopt(recorder, flight->path, &identity);
-}
-
-static bool is_late_unlink(const struct flight *flight) {
-        return flight->op.kind == TAPE_MARK && !flight->is_open;
-}
-
 void flight_return(struct recorder *recorder, struct flight *flight, int64_t result) {
         bool happened = result >= 0;
 
         if (happened && flight->is_open)
                 happened = open_returned(recorder, flight, result);
+        else if (flight->op.kind == TAPE_MARK)
+                happened = false; /* or of a file that is not recorded */
         else if (happened && flight->op.kind == TAPE_MAKE_DIRECTORY)
                 happened = directory_returned(recorder, flight);
-        else if (happened && is_late_unlink(flight))
-                happened = unlink_returned(recorder, flight);
         else if (happened && flight->op.kind == TAPE_WRITE && (uint64_t) result < flight->op.bytes) {
                 flight->op.bytes = (uint64_t) result;
                 tape_fill(&recorder->tape, flight->index, &flight->op);
@@ -168,10 +128,6 @@ void flight_return(struct recorder *recorder, struct flight *flight, int64_t res
                 tape_return(&recorder->tape, flight->index);
         else
                 tape_drop(&recorder->tape, flight->index);
-        if (happened && flight->is_removed)
-                remove_after(recorder, flight->index);
-        if (happened && flight->op.kind == TAPE_UNLINK)
-                look_for_next(recorder, flight);
         flight_end(recorder, flight);
 }
 
@@ -218,8 +174,6 @@ static bool settles_as_done(struct recorder *recorder, struct flight *flight) {
         case TAPE_UNLINK:
                 return !leads_to(recorder, flight->path, flight->op.file);
         default:
-                if (is_late_unlink(flight))
-                        return access(flight->path, F_OK) < 0 && unlink_returned(recorder, flight);
                 return flight->is_open && open_becomes(recorder, flight, flight->path);
         }
 }

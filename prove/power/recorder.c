@@ -101,18 +101,6 @@ bool recorder_place(struct recorder *recorder, const char *path, uint32_t *ret_p
         return true;
 }
 
-uint32_t recorder_adopt(struct recorder *recorder, const char *path, const struct identity *identity) {
-        struct tape_op op = { .kind = TAPE_CREATE, .mode = identity->mode & 07777 };
-
-        if (!recorder_place(recorder, path, &op.parent, &op.name)) {
-                recorder_fail(recorder, "%s was not seen to be made", path);
-                return UINT32_MAX;
-        }
-        op.file = recorder_add(recorder, identity);
-        tape_return(&recorder->tape, tape_enter(&recorder->tape, &op));
-        return op.file;
-}
-
 /* ---- the beginning ----------------------------------------------------------------------------- */
 static struct recorder *walking; /* nftw() hands nothing over */
 
@@ -229,7 +217,7 @@ enum trace_verdict recorder_call(struct recorder *recorder, const struct trace_c
         if (call->is_entry && flight)
                 recorder_fail(recorder, "thread %d is in two calls at once", (int) call->tid);
         else if (call->is_entry)
-                call_enter(recorder, call);
+                return call_enter(recorder, call);
         else if (flight)
                 flight_return(recorder, flight, call->result);
         return TRACE_GO;

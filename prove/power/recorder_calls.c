@@ -90,6 +90,19 @@ static void read_position(pid_t pid, int fd, struct target *target) {
         target->flags = at ? (unsigned) strtoul(at + 6, NULL, 8) : 0;
 }
 
+/* A file that nobody knew was made by an open() that has not returned yet. */
+static uint32_t adopt(struct recorder *recorder, const struct target *target) {
+        struct tape_op op = { .kind = TAPE_CREATE, .mode = target->identity.mode & 07777 };
+
+        if (!recorder_place(recorder, target->path, &op.parent, &op.name)) {
+                recorder_fail(recorder, "%s was not seen to be made", target->path);
+                return UINT32_MAX;
+        }
+        op.file = recorder_add(recorder, &target->identity);
+        tape_return(&recorder->tape, tape_enter(&recorder->tape, &op));
+        return op.file;
+}
+
 static bool find_target(struct recorder *recorder, pid_t pid, uint64_t fd, struct target *ret_target) {
         static const char deleted[] = " (deleted)";
         size_t bytes;
@@ -107,7 +120,7 @@ static bool find_target(struct recorder *recorder, pid_t pid, uint64_t fd, struc
                 return false;
         ret_target->file = recorder_find(recorder, &ret_target->identity);
         if (ret_target->file == UINT32_MAX)
-                ret_target->file = recorder_adopt(recorder, ret_target->path, &ret_target->identity);
+                ret_target->file = adopt(recorder, ret_target);
         return ret_target->file != UINT32_MAX;
 }
 
@@ -281,15 +294,10 @@ static void begin_directory(struct recorder *recorder, const struct trace_call *
 }
 
 /* The file that a path leads to; UINT32_MAX: none, and the call will fail. */
-static uint32_t file_at(struct recorder *recorder, const char *path) {
+static uint32_t file_at(const struct recorder *recorder, const char *path) {
         struct identity identity;
-        uint32_t file;
 
-        if (!recorder_identify(path, false, &identity))
-                return UINT32_MAX;
-        file = recorder_find(recorder, &identity);
-        return file != UINT32_MAX || !is_recorded(recorder, path) ? file
-                                                                  : recorder_adopt(recorder, path, &identity);
+        return recorder_identify(path, false, &identity) ? recorder_find(recorder, &identity) : UINT32_MAX;
 }
 
 static void begin_unlink(struct recorder *recorder, const struct trace_call *call, int64_t directory,
@@ -301,9 +309,8 @@ static void begin_unlink(struct recorder *recorder, const struct trace_call *cal
         if (!is_recorded(recorder, path))
                 return;
         op.file = file_at(recorder, path);
-        if (op.file == UINT32_MAX) /* an open() that is under way may still make it */
-                op = (struct tape_op){ .kind = TAPE_MARK };
-        begin_name(recorder, call, op, path, NULL);
+        if (op.file != UINT32_MAX)
+                begin_name(recorder, call, op, path, NULL);
 }
 
 static void begin_pair(struct recorder *recorder, const struct trace_call *call, const char *from,
@@ -421,7 +428,38 @@ static void enter_mmap(struct recorder *recorder, const struct trace_call *call)
 }
 
 /* lint: table */
-void call_enter(struct recorder *recorder, const struct trace_call *call) {
+/* One call that changes names at a time. The kernel does the same, with a lock in each directory; but between that and
+ * our being told, another call could remove what the first has made, or make anew what it has removed, and nobody could
+ * say any more which was which. No call waits in the kernel for one that is held here. */
+static bool changes_names(const struct trace_call *call) {
+        switch (call->number) {
+        case SYS_openat:
+                return (call->arguments[2] & O_CREAT) != 0;
+        case SYS_mkdirat:
+        case SYS_unlinkat:
+        case SYS_renameat2:
+        case SYS_linkat:
+#ifdef SYS_renameat
+        case SYS_renameat:
+#endif
+                return true;
+#ifdef SYS_open
+        case SYS_open:
+                return (call->arguments[1] & O_CREAT) != 0;
+        case SYS_creat:
+        case SYS_mkdir:
+        case SYS_unlink:
+        case SYS_rmdir:
+        case SYS_rename:
+        case SYS_link:
+                return true;
+#endif
+        default:
+                return false;
+        }
+}
+
+enum trace_verdict call_enter(struct recorder *recorder, const struct trace_call *call) {
         static const struct {
                 uint64_t number;
                 void (*enter)(struct recorder *recorder, const struct trace_call *call);
@@ -465,7 +503,13 @@ void call_enter(struct recorder *recorder, const struct trace_call *call) {
         for (size_t i = 0; i < ELEMENTSOF(calls); i++)
                 if (calls[i].number == call->number) {
                         flights_settle_dying(recorder);
+                        if (changes_names(call) && flights_change_names(recorder))
+                                return TRACE_HOLD;
                         calls[i].enter(recorder, call);
-                        return;
+                        /* One that will fail, as names stand now: they stand so until it has. */
+                        if (changes_names(call) && !flight_find(recorder, call->tid))
+                                (void) flight_begin(recorder, call, &(struct tape_op){ .kind = TAPE_MARK });
+                        break;
                 }
+        return TRACE_GO;
 }

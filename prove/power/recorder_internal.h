@@ -22,7 +22,6 @@ struct flight {
         size_t index;              /* on the tape */
         struct tape_op op;         /* as it stands there; for opens: what it will be */
         bool is_open, is_emptying; /* open() with O_CREAT, with O_TRUNC */
-        bool is_removed;           /* the name was gone again when it returned */
         char path[PATH_MAX], to_path[PATH_MAX];
 };
 
@@ -52,10 +51,8 @@ uint32_t recorder_add(struct recorder *recorder, const struct identity *identity
 /* Parent and name of a path below the root. False: its directory is not known. */
 bool recorder_place(struct recorder *recorder, const char *path, uint32_t *ret_parent, const char **ret_name);
 
-/* A file that nobody knew was made by an open() that has not returned yet. Its number; UINT32_MAX: a failure. */
-uint32_t recorder_adopt(struct recorder *recorder, const char *path, const struct identity *identity);
-
 /* flight.c: between entry and exit. */
+bool flights_change_names(const struct recorder *recorder); /* is there one that does? */
 struct flight *flight_begin(struct recorder *recorder, const struct trace_call *call,
                             const struct tape_op *op);
 struct flight *flight_find(struct recorder *recorder, pid_t tid);
@@ -66,4 +63,4 @@ void flights_settle(struct recorder *recorder, pid_t pid);
 void flights_settle_dying(struct recorder *recorder);
 
 /* recorder_calls.c */
-void call_enter(struct recorder *recorder, const struct trace_call *call);
+enum trace_verdict call_enter(struct recorder *recorder, const struct trace_call *call);

@@ -22,21 +22,9 @@ static enum trace_verdict ask(struct tracer *tracer, struct thread *thread) {
         return tracer->options.on_call(tracer, &thread->call, tracer->options.context);
 }
 
-/* True: it is to be killed, and stays where it is. */
-static bool entry_handle(struct tracer *tracer, struct thread *thread,
-                         const struct __ptrace_syscall_info *info) {
-        thread->call = (struct trace_call){ .pid = thread->pid,
-                                            .tid = thread->tid,
-                                            .role = thread->role,
-                                            .process = thread->process,
-                                            .is_entry = true,
-                                            .number = info->entry.nr,
-                                            .instruction_pointer = info->instruction_pointer,
-                                            .stack_pointer = info->stack_pointer };
-        memcpy(thread->call.arguments, info->entry.args, sizeof(thread->call.arguments));
-        memcpy(thread->arguments, info->entry.args, sizeof(thread->arguments));
-        thread->has_entry = true;
-        thread->is_refused = thread->is_changed = false;
+/* True: it stays where it is, to be killed or held. */
+static bool entry_ask(struct tracer *tracer, struct thread *thread) {
+        thread->is_held = false;
         switch (ask(tracer, thread)) {
         case TRACE_GO:
                 break;
@@ -52,8 +40,40 @@ static bool entry_handle(struct tracer *tracer, struct thread *thread,
                 thread->refused_result = thread->call.result;
                 note_error(tracer, registers_refuse(thread->tid));
                 break;
+        case TRACE_HOLD:
+                thread->is_held = true;
+                thread->is_due = false;
+                return true;
         }
         return false;
+}
+
+static bool entry_handle(struct tracer *tracer, struct thread *thread,
+                         const struct __ptrace_syscall_info *info) {
+        thread->call = (struct trace_call){ .pid = thread->pid,
+                                            .tid = thread->tid,
+                                            .role = thread->role,
+                                            .process = thread->process,
+                                            .is_entry = true,
+                                            .number = info->entry.nr,
+                                            .instruction_pointer = info->instruction_pointer,
+                                            .stack_pointer = info->stack_pointer };
+        memcpy(thread->call.arguments, info->entry.args, sizeof(thread->call.arguments));
+        memcpy(thread->arguments, info->entry.args, sizeof(thread->arguments));
+        thread->has_entry = true;
+        thread->is_refused = thread->is_changed = false;
+        return entry_ask(tracer, thread);
+}
+
+/* Whom nobody watches any more, or whose process is to be killed, is let go as well: ask() says so. A resumed thread may
+ * be removed, so the list is gone through from its end. */
+void held_ask(struct tracer *tracer) {
+        for (size_t i = tracer->thread_count; i-- > 0;) {
+                struct thread *thread = i < tracer->thread_count ? &tracer->threads[i] : NULL;
+
+                if (thread && thread->is_held && !entry_ask(tracer, thread))
+                        thread_resume(tracer, thread, 0);
+        }
 }
 
 /* A program relies on it that a call leaves its argument registers as they were. */
@@ -82,15 +102,15 @@ static bool exit_handle(struct tracer *tracer, struct thread *thread,
 
 void call_handle(struct tracer *tracer, struct thread *thread) {
         struct __ptrace_syscall_info info = { 0 };
-        bool is_killed = false;
+        bool stays = false;
 
         if (ptrace(PTRACE_GET_SYSCALL_INFO, thread->tid, sizeof(info), &info) <= 0)
                 return; /* killed meanwhile */
         if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
-                is_killed = entry_handle(tracer, thread, &info);
+                stays = entry_handle(tracer, thread, &info);
         else if (info.op == PTRACE_SYSCALL_INFO_EXIT)
-                is_killed = exit_handle(tracer, thread, &info);
-        if (!is_killed)
+                stays = exit_handle(tracer, thread, &info);
+        if (!stays)
                 thread_resume(tracer, thread, 0);
 }
 

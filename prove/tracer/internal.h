@@ -16,6 +16,7 @@ struct thread {
         bool is_due;           /* it was interrupted to be armed, and has not stopped yet */
         bool has_entry;        /* `call` is the one that it is in */
         bool is_refused, is_changed;
+        bool is_held; /* at an entry: TRACE_HOLD */
         struct trace_call call;
         int64_t refused_result;
         uint64_t arguments[6]; /* as the program gave them, where they were changed */
@@ -49,6 +50,7 @@ void stop_handle(struct tracer *tracer, struct thread *thread, int status);
 
 /* call.c */
 void call_handle(struct tracer *tracer, struct thread *thread);
+void held_ask(struct tracer *tracer); /* after each event */
 
 /* doom.c */
 void doom(struct tracer *tracer, const struct thread *thread);

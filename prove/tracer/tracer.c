@@ -175,6 +175,7 @@ int tracer_run(const struct tracer_options *options, int (*driver)(void *argumen
                         break;
                 event_handle(tracer, tid, status);
                 doom_step(tracer);
+                held_ask(tracer);
                 if (tracer->driver_is_held)
                         driver_go_on(tracer);
                 if (tracer->error < 0 && !tracer->driver_has_ended)

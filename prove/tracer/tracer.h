@@ -45,6 +45,7 @@ enum trace_verdict {
         TRACE_KILL, /* SIGKILL; at the entry the call never happens, at the exit it has and nothing after it */
         TRACE_CHANGE, /* entry: call->arguments are what the kernel gets; exit: call->result what is seen */
         TRACE_REFUSE, /* entry alone: the call does not happen and call->result is what the program sees */
+        TRACE_HOLD, /* entry alone: not yet. The thread stays where it is, and is asked about again after each event */
 };
 
 struct tracer;
