@@ -32,7 +32,35 @@ container_skip() {
         exit 0
 }
 
+# nspawn boots in the control group that it is started in, and leaves "payload" there: two containers of one group would
+# be one machine to their systemds. So each has a group of its own below ours, where one can be made.
+container_groups() {
+        for hierarchy in "/sys/fs/cgroup 0:" "/sys/fs/cgroup/unified 0:" "/sys/fs/cgroup/systemd [0-9]*:name=systemd"; do
+                [ -e "${hierarchy% *}/cgroup.procs" ] || continue
+                ours=$(sed -n "s/^${hierarchy#* }://p" /proc/self/cgroup)
+                echo "${hierarchy% *}${ours%/}/baton-${base##*.}"
+        done
+}
+
+# Workers confine themselves (P7), as on a host: this systemd-nspawn would forbid it.
+container_boot() {
+        # shellcheck disable=SC2016 # for the inner shell; words are wanted
+        timeout --kill-after=10 "$1" sh -c '
+                for group in $2; do
+                        mkdir "$group" && echo $$ >"$group/cgroup.procs" || echo "no group of its own: $group"
+                done
+                exec systemd-nspawn --quiet --boot --register=no --keep-unit --directory="$1" --console=pipe \
+                        --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self"' \
+                boot "$root" "$(container_groups)" </dev/null >"$base/console" 2>&1
+}
+
 container_end() {
+        # The last: of the guest's step that fills a memory (guest/memory.c), if that came to no end.
+        for group in $(container_groups) "/sys/fs/cgroup/memory$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup)/baton-test-$(
+                cat "$root/etc/machine-id"
+        )"; do
+                [ ! -d "$group" ] || find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+        done
         umount "$root" 2>/dev/null || true
         umount "$base/memory" 2>/dev/null || true
         rm -rf "$base"
@@ -57,10 +85,7 @@ container_run() {
         mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
         ln -sf ../baton-test.service "$root/etc/systemd/system/multi-user.target.wants/baton-test.service"
         ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
-        # Workers confine themselves (P7), as on a host: this systemd-nspawn would forbid it.
-        timeout --kill-after=10 "$1" systemd-nspawn --quiet --boot --register=no --keep-unit \
-                --system-call-filter='landlock_create_ruleset landlock_add_rule landlock_restrict_self' \
-                --directory="$root" --console=pipe </dev/null >"$base/console" 2>&1 || true
+        container_boot "$1" || true
         [ ! -e "$root/baton-test/output" ] || cat "$root/baton-test/output"
         if [ ! -e "$root/baton-test/result" ]; then
                 echo "the container did not come to its end; its console:"
