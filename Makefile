@@ -184,7 +184,7 @@ tests: $(FUZZERS)
 
 UNIT_SCRIPTS := $(wildcard tests/unit/test_*.sh)
 INTEGRATION_SCRIPTS := $(wildcard tests/integration/test_*.sh)
-run_tests = BATON_BIN=$(abspath $(BUILD)/bin) tests/run.sh
+run_tests = BATON_BIN=$(abspath $(BUILD)/bin) BATON_PREFIX='$(PREFIX)' BATON_LIBEXECDIR='$(LIBEXECDIR)' tests/run.sh
 
 check:
 	$(Q)packaging/install-deps.sh test
@@ -280,7 +280,7 @@ model:
 	$(Q)tests/model/model.sh
 
 # The service under a real systemd, in a container; STEP=…: one of guest/'s steps.
-SYSTEMD_GUEST := $(call program,systemd/guest,tests/systemd/guest/main.c,systemdguest world shm base,-lsqlite3)
+SYSTEMD_GUEST := $(call program,systemd/guest,tests/systemd/guest/main.c,systemdguest benchlib world shm base,-lsqlite3)
 .PHONY: systemd
 systemd:
 	$(Q)packaging/install-deps.sh systemd

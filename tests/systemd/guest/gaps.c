@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The longest time in which nothing was committed. The stamps are the owners' own, so it does not matter how often
- * they are looked at, as long as it is more often than they change. Must not touch: the segment (read-only). */
+/* The longest time in which nothing was committed, and the longest batch beside it. The stamps are the owners' own, so
+ * it does not matter how often they are looked at, as long as it is more often than they change. Must not touch: the
+ * segment (read-only). */
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -10,32 +11,56 @@
 #include "base/clock.h"
 #include "tests/systemd/guest/guest.h"
 
+#define LOOK_NSEC 200000
+
 struct gaps {
         volatile bool stops;
-        uint64_t last_usec, longest_usec;
+        struct pauses pauses;
+        uint64_t last_usec[WORLD_OUTBOX_MAX], last_of_all_usec;
+        unsigned stamps[WORLD_OUTBOX_MAX];
+        uint64_t batch_since_usec[LAYOUT_WORKER_COUNT_MAX];
 };
 
 static struct gaps *gaps;
 static pid_t watcher;
 
-static void look_at(struct guest *guest) {
-        uint64_t last_usec = 0;
+static void take_gap(uint64_t *longest_usec, uint64_t last_usec, uint64_t now_usec) {
+        if (last_usec != 0 && now_usec > last_usec)
+                *longest_usec = MAX_OF(*longest_usec, now_usec - last_usec);
+}
 
+static void look_at_sessions(struct guest *guest) {
         for (size_t i = 0; i < guest->world.outbox_count; i++) {
                 struct session_status status;
 
-                if (session_status(&guest->world, guest->world.outboxes[i].name, &status))
-                        last_usec = MAX_OF(last_usec, status.commit_last_usec);
+                if (!session_status(&guest->world, guest->world.outboxes[i].name, &status) ||
+                    status.commit_last_usec <= gaps->last_usec[i])
+                        continue;
+                take_gap(&gaps->pauses.session_usec, gaps->last_usec[i], status.commit_last_usec);
+                take_gap(&gaps->pauses.all_usec, gaps->last_of_all_usec, status.commit_last_usec);
+                gaps->last_usec[i] = status.commit_last_usec;
+                gaps->last_of_all_usec = MAX_OF(gaps->last_of_all_usec, status.commit_last_usec);
+                gaps->stamps[i]++;
         }
-        if (last_usec <= gaps->last_usec)
-                return;
-        if (gaps->last_usec != 0)
-                gaps->longest_usec = MAX_OF(gaps->longest_usec, last_usec - gaps->last_usec);
-        gaps->last_usec = last_usec;
+}
+
+/* From the words of the workers, which say since when they are in a transaction: as long as it was last seen, so at most
+ * a look too short. */
+static void look_at_batches(struct guest *guest) {
+        struct segment *segment = world_segment(&guest->world);
+
+        for (uint32_t i = 0; segment && i < segment->worker_count; i++) {
+                uint64_t since_usec = segment->workers[i].transaction_since_usec;
+
+                if (since_usec != 0 && since_usec == gaps->batch_since_usec[i] &&
+                    (segment->workers[i].life & 0xff) == LIFE_LIVE)
+                        take_gap(&gaps->pauses.batch_usec, since_usec, clock_usec());
+                gaps->batch_since_usec[i] = since_usec;
+        }
 }
 
 void gaps_begin(struct guest *guest) {
-        const struct timespec pause = { .tv_nsec = 200000 };
+        const struct timespec pause = { .tv_nsec = LOOK_NSEC };
 
         gaps = mmap(NULL, sizeof(*gaps), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (gaps == MAP_FAILED)
@@ -46,21 +71,39 @@ void gaps_begin(struct guest *guest) {
         if (watcher > 0)
                 return;
         while (!gaps->stops && getppid() != 1) {
-                look_at(guest);
+                look_at_sessions(guest);
+                look_at_batches(guest);
                 (void) nanosleep(&pause, NULL);
         }
-        /* The gap that is open now counts, too. */
-        gaps->longest_usec = MAX_OF(gaps->longest_usec, clock_usec() - gaps->last_usec);
+        /* The gap that is open now counts, too. A session that has not moved all the while has none. */
+        take_gap(&gaps->pauses.all_usec, gaps->last_of_all_usec, clock_usec());
+        for (size_t i = 0; i < guest->world.outbox_count; i++)
+                if (gaps->stamps[i] > 1)
+                        take_gap(&gaps->pauses.session_usec, gaps->last_usec[i], clock_usec());
         _exit(0);
 }
 
-uint64_t gaps_end(struct guest *guest) {
-        uint64_t longest_usec;
+struct pauses gaps_end(struct guest *guest) {
+        struct pauses pauses;
 
         gaps->stops = true;
         if (wait_exit(watcher) != 0)
                 world_fail(&guest->world, "the watcher of commits failed");
-        longest_usec = gaps->longest_usec;
+        if (gaps->last_of_all_usec == 0)
+                world_fail(&guest->world, "nothing was committed while gaps were looked for");
+        pauses = gaps->pauses;
         (void) munmap(gaps, sizeof(*gaps));
-        return longest_usec;
+        return pauses;
+}
+
+void pauses_add(struct pauses *pauses, struct pauses more) {
+        pauses->all_usec = MAX_OF(pauses->all_usec, more.all_usec);
+        pauses->session_usec = MAX_OF(pauses->session_usec, more.session_usec);
+        pauses->batch_usec = MAX_OF(pauses->batch_usec, more.batch_usec);
+}
+
+void pauses_print(const char *what, struct pauses pauses) {
+        printf("  longest gap in commits, %s: %.1f ms (of one session %.1f ms; longest batch %.1f ms)\n",
+               what, (double) pauses.all_usec / 1e3, (double) pauses.session_usec / 1e3,
+               (double) pauses.batch_usec / 1e3);
 }

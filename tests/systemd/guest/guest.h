@@ -13,6 +13,7 @@ struct guest {
         struct world world;
         pid_t writers[4];
         size_t writer_count;
+        char skipped[256]; /* why the step that runs cannot be taken here; "": it can */
 };
 
 /* Each proves one thing, and leaves the service running and idle for the next. */
@@ -25,6 +26,8 @@ struct step {
 /* Runs a shell command; it must succeed. Its output is in world.output. */
 void shell(struct guest *guest, const char *format, ...) _printf_(2, 3);
 int shell_code(struct guest *guest, const char *format, ...) _printf_(2, 3);
+/* Again and again, until it succeeds; bounded. */
+void shell_until(struct guest *guest, const char *format, ...) _printf_(2, 3);
 /* A property of a unit, as text, in a static buffer. */
 const char *unit_property(struct guest *guest, const char *unit, const char *name);
 bool unit_is(struct guest *guest, const char *unit, const char *state, const char *substate);
@@ -45,10 +48,25 @@ void shop_pause(struct guest *guest);
 void shop_check(struct guest *guest);
 
 /* ---- gaps.c: how long nothing was committed ------------------------------------------------------------ */
-/* Watches the sessions' own stamps of their commits, from the segment, in a process of its own. */
+struct pauses {
+        uint64_t all_usec;     /* between two commits to the destination, all sessions together */
+        uint64_t session_usec; /* between two commits of one session, any */
+        uint64_t batch_usec;   /* the longest transaction */
+};
+/* Watches the sessions' own stamps of their commits, from the segment, in a process of its own. Printed, not judged:
+ * other work on this machine is in them. */
 void gaps_begin(struct guest *guest);
-/* Microseconds of the longest gap between two commits to the destination, all its sessions together. */
-uint64_t gaps_end(struct guest *guest);
+struct pauses gaps_end(struct guest *guest);
+void pauses_add(struct pauses *pauses, struct pauses more); /* the longer of each */
+void pauses_print(const char *what, struct pauses pauses);
 
-extern const struct step steps_supervise[], steps_stop[], steps_look[], steps_rights[],
-        steps_upgrade[]; /* each ends with a nameless one */
+/* ---- the steps, in the order in which main.c takes them; each table ends with a nameless one ------------- */
+extern const struct step steps_supervise[];
+extern const struct step steps_takeover[];
+extern const struct step steps_memory[];
+extern const struct step steps_segment[];
+extern const struct step steps_stop[];
+extern const struct step steps_look[];
+extern const struct step steps_journald[];
+extern const struct step steps_upgrade[];
+extern const struct step steps_rights[];

@@ -23,22 +23,33 @@ static void exposed(struct guest *guest) {
 }
 
 static void two_instances(struct guest *guest) {
+        struct world *world = &guest->world;
+        pid_t pid;
+
         shell(guest, "sed 's,/var/lib/baton/events,/var/lib/baton-b/events,' /etc/baton/baton.conf "
                      ">/etc/baton/b.conf");
         drop_in(guest, "baton@b", "ReadWritePaths=" SHOP);
         shell(guest, "systemctl start baton@b");
         if (!unit_is(guest, "baton@b", "active", "running"))
-                world_fail(&guest->world, "the instance is not running");
-        outbox_fill(&guest->world, "orders", 10);
+                world_fail(world, "the instance is not running");
+        shell(guest, "baton status --runtime /run/baton-b | grep -q /var/lib/baton-b/events.db");
+        outbox_fill(world, "orders", 10);
+        /* The end of one supervisor is nothing to the other. */
+        pid = main_pid(guest);
+        shell(guest, "kill -KILL $(systemctl show -P MainPID baton@b)");
+        outbox_fill(world, "payments", 10);
+        shell_until(guest, "systemctl is-active baton@b");
         shop_check(guest);
-        shell(guest,
-              "until [ \"$(sqlite3 /var/lib/baton-b/events.db \"SELECT max(position) FROM baton_events "
-              "WHERE session = 'orders'\")\" = \"$(sqlite3 " SHOP
-              "/orders.db 'SELECT max(seq) FROM outbox')\" ]; do sleep 0.1; "
-              "done");
-        shell(guest, "systemctl reload baton@b && systemctl stop baton@b");
-        if (!unit_is(guest, "baton", "active", "running"))
-                world_fail(&guest->world, "the end of one is the end of the other");
+        shell_until(
+                guest,
+                "test \"$(sqlite3 /var/lib/baton-b/events.db 'SELECT count(*), max(position) FROM baton_events "
+                "WHERE session = \"orders\"')\" = \"$(sqlite3 " SHOP
+                "/orders.db 'SELECT count(*), max(seq) FROM outbox')\"");
+        shell(guest, "systemctl reload baton@b && systemctl stop baton@b && test ! -e /run/baton-b && "
+                     "flock -n /var/lib/baton-b/workers.lock true");
+        if (main_pid(guest) != pid || !unit_is(guest, "baton", "active", "running"))
+                world_fail(world, "the end of one is the end of the other");
+        drop_in_end(guest, "baton@b");
 }
 
 /* What the machine lacks (a clock that is set, priorities in a container) is its own; the unit's part must be well. */

@@ -22,12 +22,15 @@ static void groups(struct guest *guest) {
                        "Scale needs group baton-operators (you are looker)");
         expect_refused(guest, "looker", "baton reload", "Reload needs group baton-operators");
         shell(guest, "runuser -u oper -- baton scale events 1 && runuser -u oper -- baton scale events 2");
-        shell(guest, "runuser -u oper -- baton reload");
+        shell(guest, "runuser -u oper -- baton reload && runuser -u oper -- baton upgrade");
         expect_refused(guest, "oper", "baton adopt orders </dev/null", "");
         expect_refused(guest, "oper",
                        "busctl --address=unix:path=/run/baton/control call org.baton /org/baton/manager "
                        "org.baton.Manager1 Adopt s orders",
                        "Adopt changes what is moved: only root");
+        shell(guest, "for user in root baton; do runuser -u $user -- baton adopt orders 2>&1 | "
+                     "grep -q 'orders is not stopped' || exit 1; done"); /* both may ask */
+        expect_refused(guest, "looker", "baton upgrade", "Upgrade needs group baton-operators");
         expect_refused(guest, "stranger", "baton scale events 1", "group baton");
         expect_refused(guest, "stranger", "baton status", "");
         shell(guest,
@@ -37,10 +40,10 @@ static void groups(struct guest *guest) {
 
 /* Rows of the user's session at the destination; waits for them. */
 static void wait_rows(struct guest *guest, const char *user, unsigned rows) {
-        shell(guest,
-              "for i in $(seq 100); do test \"$(sqlite3 " DESTINATION
-              " \"SELECT count(*) FROM baton_events WHERE session = '%s'\")\" = %u && exit; sleep 0.1; done; exit 1",
-              user, rows);
+        shell_until(guest,
+                    "test \"$(sqlite3 " DESTINATION
+                    " \"SELECT count(*) FROM baton_events WHERE session = '%s'\")\" = %u",
+                    user, rows);
 }
 
 static void sell(struct guest *guest, const char *user, const char *directory, const char *before) {

@@ -11,8 +11,10 @@
 
 #include "tests/systemd/guest/guest.h"
 
+static char command[4096]; /* the last one */
+
 static int shell_list(struct guest *guest, const char *format, va_list arguments) {
-        char command[4096], sh[] = "sh", option[] = "-c";
+        char sh[] = "sh", option[] = "-c";
         char *argv[] = { sh, option, command, NULL };
 
         (void) vsnprintf(command, sizeof(command), format, arguments);
@@ -37,7 +39,23 @@ void shell(struct guest *guest, const char *format, ...) {
         code = shell_list(guest, format, arguments);
         va_end(arguments);
         if (code != 0)
-                world_fail(&guest->world, "%s: exit code %d\n%s", format, code, guest->world.output);
+                world_fail(&guest->world, "%s: exit code %d\n%s", command, code, guest->world.output);
+}
+
+void shell_until(struct guest *guest, const char *format, ...) {
+        uint64_t since_usec = wait_begin();
+
+        for (;;) {
+                va_list arguments;
+                int code;
+
+                va_start(arguments, format);
+                code = shell_list(guest, format, arguments);
+                va_end(arguments);
+                if (code == 0)
+                        return;
+                wait_step(&guest->world, since_usec, command, __FILE__, __LINE__);
+        }
 }
 
 const char *unit_property(struct guest *guest, const char *unit, const char *name) {

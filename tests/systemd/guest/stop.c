@@ -49,8 +49,12 @@ static void stopped_while_it_hangs(struct guest *guest) {
         if (ptrace(PTRACE_SEIZE, pid, 0, 0) < 0 || ptrace(PTRACE_INTERRUPT, pid, 0, 0) < 0 ||
             waitpid(pid, NULL, 0) != pid)
                 world_fail(&guest->world, "ptrace: %m");
-        shell(guest, "systemctl stop baton");
-        (void) waitpid(pid, NULL, 0);
+        shell(guest, "systemctl --no-block stop baton");
+        (void) waitpid(pid, NULL, 0); /* a tracer's first: systemd hears of its end only then */
+        WAIT_UNTIL(&guest->world, unit_is(guest, "baton", "failed", NULL));
+        if (strcmp(unit_property(guest, "baton", "Result"), "timeout") != 0)
+                world_fail(&guest->world, "it did not hang: %s", unit_property(guest, "baton", "Result"));
+        shell(guest, "journalctl -q -u baton BATON_KIND=workers-cleared | grep .");
         expect_nothing_left(guest);
         drop_in_end(guest, "baton");
         shell(guest, "systemctl reset-failed baton");

@@ -36,7 +36,7 @@ static void undisturbed(struct guest *guest) {
         (void) sleep(1);
         gaps_begin(guest);
         (void) sleep(5);
-        printf("  longest gap in commits, nothing done for 5 s: %.1f ms\n", (double) gaps_end(guest) / 1e3);
+        pauses_print("nothing done for 5 s", gaps_end(guest));
         shop_check(guest);
 }
 
@@ -56,9 +56,9 @@ static void supervisor_killed(struct guest *guest) {
                 back_usec = MAX_OF(back_usec, clock_usec() - since_usec);
                 (void) usleep(1100000); /* a life that is not quick (U3) */
         }
-        printf("  longest gap in commits over %d kills of the supervisor: %.1f ms (back, at the latest, after %.0f "
-               "ms)\n",
-               KILLS, (double) gaps_end(guest) / 1e3, (double) back_usec / 1e3);
+        pauses_print("20 kills of the supervisor", gaps_end(guest));
+        printf("  a supervisor that was killed was back, at the latest, after %.0f ms\n",
+               (double) back_usec / 1e3);
         shop_check(guest);
         if (live_workers(&guest->world, "events", NULL, 0) != 2)
                 world_fail(&guest->world, "there are not two workers");
@@ -68,8 +68,8 @@ static void supervisor_killed(struct guest *guest) {
  * kills come in groups. */
 #define KILLS_A_GROUP 4
 
-static uint64_t kill_owners(struct guest *guest) {
-        uint64_t longest_usec;
+static struct pauses kill_owners(struct guest *guest) {
+        struct pauses pauses;
 
         shop_write(guest, "orders", 2000);
         shop_write(guest, "payments", 2000);
@@ -82,26 +82,29 @@ static uint64_t kill_owners(struct guest *guest) {
                 kill_and_wait(look.owners[i % 2], SIGKILL);
                 (void) usleep(200000);
         }
-        longest_usec = gaps_end(guest);
+        pauses = gaps_end(guest);
         shop_check(guest);
-        return longest_usec;
+        return pauses;
 }
 
 static void worker_killed(struct guest *guest) {
-        uint64_t longest_usec = 0;
+        struct pauses pauses = {};
 
         for (unsigned i = 0; i < KILLS; i += KILLS_A_GROUP) {
-                longest_usec = MAX_OF(longest_usec, kill_owners(guest));
+                pauses_add(&pauses, kill_owners(guest));
                 shell(guest, "systemctl restart baton");
         }
-        printf("  longest gap in commits over %d kills of owners: %.1f ms\n", KILLS,
-               (double) longest_usec / 1e3);
+        pauses_print("20 kills of owners", pauses);
         WAIT_UNTIL(&guest->world, all_owned_by_live(&guest->world));
 }
 
 static void reloaded(struct guest *guest) {
         struct world *world = &guest->world;
+        pid_t pid = main_pid(guest);
+        uint64_t epoch;
 
+        wait_settled(world, "events", 2, NULL);
+        epoch = session_epoch(world, "orders");
         world_outbox(world, "refunds");
         shell(guest, "chown baton:baton " SHOP "/refunds.db");
         shell(guest,
@@ -113,8 +116,11 @@ static void reloaded(struct guest *guest) {
         shell(guest, "echo '[sauce x]' >/etc/baton/baton.conf.d/bad.conf");
         if (shell_code(guest, "systemctl reload baton") == 0)
                 world_fail(world, "a reload of a bad configuration did not fail");
+        shell(guest, "journalctl -q -u baton BATON_KIND=reload-refused | grep -q sauce");
         if (!unit_is(guest, "baton", "active", "running"))
                 world_fail(world, "a failed reload has ended the service");
+        if (main_pid(guest) != pid || session_epoch(world, "orders") != epoch)
+                world_fail(world, "a session that no reload changed has noticed one");
         shell(guest, "rm /etc/baton/baton.conf.d/bad.conf");
 }
 
@@ -130,8 +136,7 @@ static void watchdog(struct guest *guest) {
         gaps_begin(guest);
         kill_process(pid, SIGSTOP);
         pid = wait_replaced(guest, pid);
-        printf("  longest gap in commits while systemd's watchdog replaces a stopped supervisor: %.1f ms\n",
-               (double) gaps_end(guest) / 1e3);
+        pauses_print("the watchdog replaces a stopped supervisor", gaps_end(guest));
         shop_check(guest);
         drop_in_end(guest, "baton");
 }
