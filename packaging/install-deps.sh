@@ -3,7 +3,7 @@
 # Installs what is missing on Debian 12 to build, test, lint or torment Baton; silent where nothing is missing.
 # Must not touch: packages that are there already (nothing is upgraded or removed).
 #
-# usage: packaging/install-deps.sh build|test|proof|coverage|systemd|deb|powercut|fuzz|valgrind|lint
+# usage: packaging/install-deps.sh build|test|check|proof|coverage|systemd|deb|powercut|fuzz|valgrind|lint
 set -eu
 
 build='make gcc libc6-dev pkg-config libsystemd-dev liburcu-dev libinih-dev libseccomp-dev
@@ -15,7 +15,7 @@ lint='clang clang-format clang-tidy cppcheck universal-ctags shellcheck git'
 # make powercut; the kernel of its machine is fetched by tests/powercut/run.sh and not installed.
 powercut='qemu-system-x86 e2fsprogs cpio binutils'
 
-# make systemd: a container with a bus of its own.
+# make systemd, and make check: a container with a bus of its own.
 systemd='systemd systemd-sysv systemd-container dbus acl'
 # make fuzz: clang with its sanitizers, and names in their reports.
 fuzz='clang libclang-rt-14-dev llvm'
@@ -27,6 +27,7 @@ deb='debhelper dpkg-dev lintian man-db'
 case ${1:-} in
 build) wanted=$build ;;
 test) wanted="$build $test" ;;
+check) wanted="$build $test $systemd $deb" ;;
 proof) wanted="$build $test $proof" ;;
 coverage) wanted="$build $test $coverage" ;;
 lint) wanted="$build $test $proof $lint" ;;
@@ -36,7 +37,7 @@ fuzz) wanted="$build $fuzz" ;;
 valgrind) wanted="$build $test $valgrind" ;;
 deb) wanted="$build $deb" ;;
 *)
-        echo "usage: $0 build|test|proof|coverage|systemd|deb|powercut|fuzz|valgrind|lint" >&2
+        echo "usage: $0 build|test|check|proof|coverage|systemd|deb|powercut|fuzz|valgrind|lint" >&2
         exit 2
         ;;
 esac

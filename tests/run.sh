@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Runs test programs, TEST_JOBS at a time (one for each processor), and closes with "N passed, N failed" over all their
 # cases. A Criterion program counts its cases; a test script, or a program that dies before it could count, counts as
-# one. Prints a program's own output only when something failed in it, and in one piece.
+# one. Prints a program's own output only when something failed in it, and in one piece. A line "[SUMMARY] …" or "[SKIP] …"
+# of a script is told once more at the end, as what the whole did not see must not be read over.
 # Must not touch: anything outside the tests' own temporary directories.
 #
 # usage: BATON_BIN=DIRECTORY tests/run.sh PROGRAM…     (TEST_TIMEOUT_S bounds each program)
@@ -34,6 +35,9 @@ tell() {
         if [ "$failed" -eq 0 ]; then
                 printf '  ok    %-32s %4d passed\n' "$(basename "$program")" "$passed"
                 grep '^\[SKIP\]' "$output" | sort -u
+                case $program in
+                *.sh) sed -n 's/^\[SUMMARY\] //p; s/^\[SKIP\] /not tested: /p' "$output" >>"$work/summary" ;;
+                esac
         else
                 grep -v '^\[RUN \]\|^\[PASS\]' "$output"
                 [ -z "$reported" ] || echo "$program: the sanitizer's reports stand above"
@@ -95,6 +99,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 chmod 711 "$work"
 printf '%s\n' "$@" | xargs -P "${TEST_JOBS:-$(nproc)}" -I '{}' "$0" --one "$work" '{}'
+[ ! -e "$work/summary" ] || cat "$work/summary"
 awk -v wanted=$# '
         { passed += $1; failed += $2 }
         $2 { names = names " " $3 }

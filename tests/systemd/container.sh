@@ -1,12 +1,14 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: Apache-2.0
 # A container with a real systemd, for tests: its root is this machine's, with a layer in memory above it, so that what
-# is installed or broken there is gone with it. Sourced by tests/systemd/run.sh and tests/package/run.sh.
+# is installed or broken there is gone with it. Sourced by tests/systemd/test_service.sh and tests/package/test_package.sh.
 # Must not touch: the machine's own units, users, packages and files.
 
-# container_begin NAME: $root is the container's root from here on. Where there can be none, says why and ends with 0.
+# container_begin NAME PROGRAM: $root is the container's root from here on. Where there can be none, or PROGRAM is of a
+# build that cannot run there, says why and ends with 0.
 container_begin() {
         name=$1
+        container_unsanitized "$2"
         [ "$(id -u)" -eq 0 ] || container_skip 'needs root'
         [ -e /lib/systemd/systemd ] || container_skip 'no systemd is installed here'
         command -v systemd-nspawn >/dev/null 2>&1 ||
@@ -25,6 +27,11 @@ container_begin() {
                 "$root/usr/sbin/policy-rc.d"
         mkdir -p "$root/dev" "$root/baton-test"
         systemd-id128 new >"$root/etc/machine-id"
+}
+
+# container_unsanitized PROGRAM
+container_unsanitized() {
+        ! ldd "$1" | grep -qE 'lib(a|t|l)san' || container_skip 'a sanitized build maps more than its unit allows'
 }
 
 container_skip() {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What runs inside the container, as root, beside a real systemd: drives the installed package as an administrator
- * would, and counts. One world: /srv/shop holds the application's files, the rest is where the unit has it. */
+ * would, and counts: all steps, or those with a part of a name in theirs. `guest while SOURCE COMMAND` runs a command
+ * while events of that one source are moved, for tests/package. One world: /srv/shop holds the application's files, the rest is where the unit has it. */
 #pragma once
 
 #include "prove/world/outbox.h"
@@ -42,6 +43,7 @@ size_t process_count(struct guest *guest, const char *program);
 
 /* ---- shop.c: the application ------------------------------------------------------------------------- */
 void shop_open(struct guest *guest);
+void shop_know(struct guest *guest, const char *source); /* instead: it stands there already */
 void shop_write(struct guest *guest, const char *source, unsigned per_second); /* until shop_pause() */
 void shop_pause(struct guest *guest);
 /* All that was written is moved, and the judge agrees. */

@@ -72,10 +72,25 @@ static void take(const struct step *step) {
         (void) fflush(stdout);
 }
 
+static int run_while(const char *source, const char *command) {
+        shop_know(&guest, source);
+        shop_write(&guest, source, 2000);
+        (void) sleep(1);
+        gaps_begin(&guest);
+        shell(&guest, "%s", command);
+        pauses_print(command, gaps_end(&guest));
+        shop_check(&guest);
+        return 0;
+}
+
 int main(int argc, char **argv) {
         const char *only = argc > 1 && argv[1][0] ? argv[1] : NULL;
 
         world_failed = on_failure;
+        if (argc == 4 && strcmp(argv[1], "while") == 0) {
+                world_of_unit(&guest.world);
+                return run_while(argv[2], argv[3]);
+        }
         (void) !system("mkdir -p " SHOP);
         world_of_unit(&guest.world);
         shop_open(&guest);

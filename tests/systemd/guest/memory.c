@@ -40,14 +40,16 @@ static void write_file(struct guest *guest, const char *directory, const char *n
 }
 
 static unsigned long kills(struct guest *guest, const struct limited *limited) {
+        _cleanup_fd_ int fd = open(limited->counter, O_RDONLY | O_CLOEXEC);
+        char text[512] = "";
         unsigned long count = 0;
         const char *at;
 
-        shell(guest, "cat %s", limited->counter);
-        at = strstr(guest->world.output, "oom_kill ");
+        if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+                world_fail(&guest->world, "%s: %m", limited->counter);
+        at = strstr(text, "oom_kill ");
         if (!at || sscanf(at, "oom_kill %lu", &count) != 1)
-                world_fail(&guest->world, "%s does not count kills: %s", limited->counter,
-                           guest->world.output);
+                world_fail(&guest->world, "%s does not count kills: %s", limited->counter, text);
         return count;
 }
 
@@ -98,19 +100,22 @@ static void limit_end(struct guest *guest, const struct limited *limited) {
 }
 
 /* ---- the kill ---------------------------------------------------------------------------------------- */
-/* Unswappable pages of a file, charged to the group, chunk by chunk until the victim is gone. */
-_noreturn_ static void fill(struct guest *guest, const struct limited *limited, pid_t victim) {
+/* Pages of a file in memory, charged to the group, chunk by chunk until the kernel has killed; then they are given back
+ * at once, so that it kills nobody else. */
+_noreturn_ static void fill(struct guest *guest, const struct limited *limited) {
         static char chunk[CHUNK_BYTES];
-        int fd = open(FILLED, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        int fd = open(FILLED, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), code = 2;
+        unsigned long before = kills(guest, limited);
 
         write_file(guest, limited->group, "cgroup.procs", "0");
-        for (size_t written = 0; written < 4 * (size_t) LIMIT_BYTES; written += sizeof(chunk)) {
-                if (!process_is_alive(victim))
-                        _exit(0);
+        for (size_t written = 0; code == 2 && written < 4 * (size_t) LIMIT_BYTES; written += sizeof(chunk)) {
                 if (fd < 0 || write(fd, chunk, sizeof(chunk)) != (ssize_t) sizeof(chunk))
-                        _exit(1);
+                        code = 1;
+                else if (kills(guest, limited) != before)
+                        code = 0;
         }
-        _exit(2);
+        (void) ftruncate(fd, 0);
+        _exit(code);
 }
 
 static void kill_by_want_of_memory(struct guest *guest, const struct limited *limited, pid_t victim) {
@@ -122,7 +127,7 @@ static void kill_by_want_of_memory(struct guest *guest, const struct limited *li
         write_file(guest, directory, "oom_score_adj", "1000");
         filler = fork();
         if (filler == 0)
-                fill(guest, limited, victim);
+                fill(guest, limited);
         code = filler < 0 ? -1 : wait_exit(filler);
         (void) unlink(FILLED);
         if (code != 0)
@@ -148,6 +153,7 @@ static void out_of_memory(struct guest *guest) {
         before = kills(guest, &limited);
         gaps_begin(guest);
         kill_by_want_of_memory(guest, &limited, look.owners[0]);
+        WAIT_UNTIL(world, !process_is_alive(look.owners[0]));
         WAIT_UNTIL(world, session_epoch(world, "orders") > look.epochs[0] && all_owned_by_live(world));
         pauses_print("the kernel kills a worker for want of memory", gaps_end(guest));
         if (kills(guest, &limited) == before)

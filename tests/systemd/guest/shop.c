@@ -8,6 +8,21 @@
 
 static volatile bool *writers_stop;
 
+static void share_writers_stop(struct world *world) {
+        writers_stop = mmap(NULL, sizeof(*writers_stop), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                            -1, 0);
+        if (writers_stop == MAP_FAILED)
+                world_fail(world, "mmap: %m");
+}
+
+void shop_know(struct guest *guest, const char *source) {
+        struct world_outbox *outbox = &guest->world.outboxes[guest->world.outbox_count++];
+
+        (void) snprintf(outbox->name, sizeof(outbox->name), "%s", source);
+        (void) snprintf(outbox->file, sizeof(outbox->file), SHOP "/%s.db", source);
+        share_writers_stop(&guest->world);
+}
+
 /* Commands of the world find the service's directories where everybody does. */
 void shop_open(struct guest *guest) {
         struct world *world = &guest->world;
@@ -16,10 +31,7 @@ void shop_open(struct guest *guest) {
         world_outbox(world, "orders");
         world_outbox(world, "payments");
         shell(guest, "chown baton:baton " SHOP "/*.db && chmod 660 " SHOP "/*.db");
-        writers_stop = mmap(NULL, sizeof(*writers_stop), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                            -1, 0);
-        if (writers_stop == MAP_FAILED)
-                world_fail(world, "mmap: %m");
+        share_writers_stop(world);
 }
 
 void shop_write(struct guest *guest, const char *source, unsigned per_second) {
