@@ -27,6 +27,7 @@ container_begin() {
                 "$root/usr/sbin/policy-rc.d"
         mkdir -p "$root/dev" "$root/baton-test"
         systemd-id128 new >"$root/etc/machine-id"
+        container_nspawn 60 true || container_skip "systemd-nspawn cannot run here: $(tail -1 "$base/console")"
 }
 
 # container_unsanitized PROGRAM
@@ -49,16 +50,20 @@ container_groups() {
         done
 }
 
-# Workers confine themselves (P7), as on a host: this systemd-nspawn would forbid it.
-container_boot() {
-        # shellcheck disable=SC2016 # for the inner shell; words are wanted
-        timeout --kill-after=10 "$1" sh -c '
-                for group in $2; do
-                        mkdir "$group" && echo $$ >"$group/cgroup.procs" || echo "no group of its own: $group"
+# container_nspawn SECONDS WORD…: with those last words for it. Its output is in $base/console. Workers confine themselves
+# (P7), as on a host: this systemd-nspawn would forbid it.
+container_nspawn() {
+        seconds=$1
+        shift
+        # shellcheck disable=SC2016 # for the inner shell
+        timeout --kill-after=10 "$seconds" sh -c '
+                for group in $1; do
+                        { mkdir -p "$group" && echo $$ >"$group/cgroup.procs"; } || echo "no group of its own: $group"
                 done
-                exec systemd-nspawn --quiet --boot --register=no --keep-unit --directory="$1" --console=pipe \
-                        --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self"' \
-                boot "$root" "$(container_groups)" </dev/null >"$base/console" 2>&1
+                shift
+                exec systemd-nspawn --quiet --register=no --keep-unit --console=pipe \
+                        --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" "$@"' \
+                nspawn "$(container_groups)" --directory="$root" "$@" </dev/null >"$base/console" 2>&1
 }
 
 container_end() {
@@ -92,7 +97,7 @@ container_run() {
         mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
         ln -sf ../baton-test.service "$root/etc/systemd/system/multi-user.target.wants/baton-test.service"
         ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
-        container_boot "$1" || true
+        container_nspawn "$1" --boot || true
         [ ! -e "$root/baton-test/output" ] || cat "$root/baton-test/output"
         if [ ! -e "$root/baton-test/result" ]; then
                 echo "the container did not come to its end; its console:"

@@ -85,6 +85,7 @@ static int run_while(const char *source, const char *command) {
 
 int main(int argc, char **argv) {
         const char *only = argc > 1 && argv[1][0] ? argv[1] : NULL;
+        uint64_t since_usec = clock_usec();
 
         world_failed = on_failure;
         if (argc == 4 && strcmp(argv[1], "while") == 0) {
@@ -103,6 +104,7 @@ int main(int argc, char **argv) {
                                 take(step);
         if (taken + skipped == 0)
                 world_fail(&guest.world, "no step has \"%s\" in its name", only);
-        printf("[SUMMARY] systemd: %u steps held, %u skipped\n", taken, skipped);
+        printf("[SUMMARY] systemd: %u steps held, %u skipped, %.0f s\n", taken, skipped,
+               (double) (clock_usec() - since_usec) / 1e6);
         return 0;
 }
