@@ -72,31 +72,68 @@ int workers_lock_shared(const char *state_directory, uint64_t wait_usec, int *re
         return 0;
 }
 
-/* A process that holds a flock on this very file, from /proc/locks; 0 if none can be named (a process of
- * another pid namespace, or a file system that shows other numbers there). */
-static int workers_lock_holder(int fd) {
-        char line[256];
+/* A file as the kernel's list of locks names it. */
+struct lock_name {
+        unsigned major_number, minor_number;
+        unsigned long inode;
+};
+
+/* The file system's own device, from the list of mounts: what stat() tells is another one where a file system is made of
+ * several (overlayfs, btrfs). Where that cannot be had, what stat() tells. */
+static int lock_name_of(int fd, struct lock_name *ret_name) {
+        char path[64], line[4096];
         struct stat status;
+        int mount_id = -1, id;
+        FILE *file;
+
+        if (fstat(fd, &status) < 0)
+                return -errno;
+        *ret_name = (struct lock_name){ major(status.st_dev), minor(status.st_dev), status.st_ino };
+        (void) snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+        file = fopen(path, "re");
+        while (file && fgets(line, sizeof line, file)) {
+                (void) sscanf(line, "mnt_id: %d", &mount_id);
+                (void) sscanf(line, "ino: %lu", &ret_name->inode);
+        }
+        if (file)
+                (void) fclose(file);
+        file = fopen("/proc/self/mountinfo", "re");
+        while (file && fgets(line, sizeof line, file)) {
+                struct lock_name name = *ret_name;
+
+                if (sscanf(line, "%d %*d %u:%u ", &id, &name.major_number, &name.minor_number) == 3 &&
+                    id == mount_id)
+                        *ret_name = name;
+        }
+        if (file)
+                (void) fclose(file);
+        return 0;
+}
+
+/* A process that holds a flock on this very file, from /proc/locks; 0 if none can be named (a process of
+ * another pid namespace). */
+static int workers_lock_holder(int fd) {
+        struct lock_name ours;
+        char line[256];
         FILE *locks;
         int holder_pid = 0;
 
         assert(fd >= 0);
 
-        if (fstat(fd, &status) < 0)
+        if (lock_name_of(fd, &ours) < 0)
                 return 0;
         locks = fopen("/proc/locks", "re");
         if (!locks)
                 return 0;
         while (holder_pid == 0 && fgets(line, sizeof line, locks)) {
-                unsigned major_number, minor_number;
-                unsigned long inode;
+                struct lock_name name;
                 int pid;
 
                 /* "1: FLOCK  ADVISORY  READ 1234 00:1a:5678 0 EOF"; "1: -> FLOCK …" only waits. */
-                if (sscanf(line, "%*d: FLOCK %*s %*s %d %x:%x:%lu", &pid, &major_number, &minor_number,
-                           &inode) == 4 &&
-                    major_number == major(status.st_dev) && minor_number == minor(status.st_dev) &&
-                    inode == status.st_ino && pid > 0)
+                if (sscanf(line, "%*d: FLOCK %*s %*s %d %x:%x:%lu", &pid, &name.major_number,
+                           &name.minor_number, &name.inode) == 4 &&
+                    name.major_number == ours.major_number && name.minor_number == ours.minor_number &&
+                    name.inode == ours.inode && pid > 0)
                         holder_pid = pid;
         }
         (void) fclose(locks);

@@ -2,10 +2,13 @@
 /* S11: any number of workers, or one maker of a segment; a death frees it; the holder is named. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -76,7 +79,7 @@ Test(shm_workers_lock, s11_workers_keep_a_maker_out, .init = make_directory, .fi
         fd_close(&fd);
 }
 
-/* The number comes from /proc/locks; a file system that shows another device there names nobody (0). */
+/* The number comes from /proc/locks, which names nobody (0) of another pid namespace. */
 Test(shm_workers_lock, s11_the_holder_is_named_or_nobody, .init = make_directory, .fini = remove_directory) {
         pid_t holder = holder_start(true);
         int fd, holder_pid = -1;
@@ -85,6 +88,44 @@ Test(shm_workers_lock, s11_the_holder_is_named_or_nobody, .init = make_directory
         cr_assert_eq(workers_lock_exclusive(directory, &fd, &holder_pid, &failure), -EBUSY);
         cr_assert(holder_pid == holder || holder_pid == 0, "never a wrong one: %d", holder_pid);
         holder_kill(holder);
+}
+
+/* As a container has it: a file's device is not the one that the kernel's list of locks shows. */
+static void mount_overlay(const char *base, const char *lower) {
+        char upper[300], work[300], merged[300], options[1000];
+
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("tmpfs", base, "tmpfs", 0, NULL) < 0)
+                cr_skip_test("nothing can be mounted here");
+        (void) snprintf(upper, sizeof upper, "%s/upper", base);
+        (void) snprintf(work, sizeof work, "%s/work", base);
+        (void) snprintf(merged, sizeof merged, "%s/merged", base);
+        (void) snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work);
+        cr_assert(mkdir(upper, 0755) == 0 && mkdir(work, 0755) == 0 && mkdir(merged, 0755) == 0);
+        if (mount("overlay", merged, "overlay", 0, options) < 0)
+                cr_skip_test("no overlay can be mounted here");
+}
+
+Test(shm_workers_lock, s11_the_holder_is_named_on_an_overlay, .init = make_directory,
+     .fini = remove_directory) {
+        char base[256], lower[256];
+        struct failure failure;
+        int fd, holder_pid = 0;
+        pid_t holder;
+
+        (void) snprintf(base, sizeof base, "%s", directory);
+        make_directory();
+        (void) snprintf(lower, sizeof lower, "%s", directory);
+        mount_overlay(base, lower);
+        (void) snprintf(directory, sizeof directory, "%.200s/merged", base);
+        holder = holder_start(true);
+        cr_expect_eq(workers_lock_exclusive(directory, &fd, &holder_pid, &failure), -EBUSY);
+        cr_expect_eq(holder_pid, holder, "%d, not %d", holder_pid, holder);
+        holder_kill(holder);
+        cr_assert_eq(umount2(directory, MNT_DETACH), 0);
+        cr_assert_eq(umount2(base, MNT_DETACH), 0);
+        cr_assert_eq(rmdir(lower), 0);
+        (void) snprintf(directory, sizeof directory, "%s", base);
 }
 
 Test(shm_workers_lock, s11_a_maker_keeps_workers_waiting, .init = make_directory, .fini = remove_directory) {
