@@ -333,7 +333,7 @@ clean:
 help:
 	@echo 'make              builds batond, baton-worker and baton into $(BUILD)/bin'
 	@echo 'make demo         installs what is missing, builds, shows a session that survives kill -9'
-	@echo 'make check        installs what is missing, builds, runs all tests'
+	@echo 'make check        installs what is missing, builds, runs all tests; as root with the service and its package in containers'
 	@echo 'make unit         runs the unit tests alone; make integration: the tests with real processes'
 	@echo 'make crash        kills at every system call, and at every crash point; POINT=… VARIANT=fused|row|file: one alone'
 	@echo 'make errors       lets system calls fail, in every way that fits them; POINT=… VARIANT= SAMPLE=number'
