@@ -74,7 +74,7 @@ static int threads_start(struct worker *worker, struct failure *ret_failure) {
         if (r < 0)
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "cannot start a thread: %s",
                                    strerror(-r));
-        return confine(ret_failure);
+        return 0;
 }
 
 static void threads_stop(struct worker *worker) {
@@ -99,12 +99,17 @@ static int work(struct worker *worker, struct failure *ret_failure) {
         if (r < 0)
                 return failure_set(ret_failure, r, FAILURE_STOP, "cannot install signal handlers: %s",
                                    strerror(-r));
-        (void) target_open(worker,
-                           &worker->destination_failure); /* warm (S8); pass.c tries again and tells */
         urcu_memb_register_thread();
+        /* At once: whoever counts on this worker as an heir counts on this thread (S7). To open a destination waits for
+         * its disk. */
         r = threads_start(worker, ret_failure);
         if (r < 0)
                 return r; /* the process ends: its death is the news, nothing is owned yet */
+        (void) target_open(worker,
+                           &worker->destination_failure); /* warm (S8); pass.c tries again and tells */
+        r = confine(ret_failure);                         /* the other threads, too */
+        if (r < 0)
+                return r;
         worker_notify_supervisor(worker);
         r = mover_run(worker);
         if (r < 0)

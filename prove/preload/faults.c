@@ -8,7 +8,7 @@
  *
  * CALL     sync: fsync, fdatasync, sync_file_range; write: write, pwrite
  * ACTION   EIO, ENOSPC: the call fails and does nothing; SEGV: it stores to a page that is not there;
- *          ABRT: it calls abort()
+ *          ABRT: it calls abort(); STALL: the call begins when the file is gone, as on a disk that does not answer
  * COUNT    only so many faults in all, 0: as long as the file exists
  * PATTERN  fnmatch() on the whole path that the descriptor leads to
  *
@@ -69,6 +69,11 @@ static bool take_action(const char *action) {
                 abort();
         if (strcmp(action, "SEGV") == 0)
                 *(volatile char *) mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) = 1;
+        if (strcmp(action, "STALL") == 0) {
+                while (access(trigger, F_OK) == 0)
+                        (void) usleep(1000);
+                return false;
+        }
         errno = strcmp(action, "ENOSPC") == 0 ? ENOSPC : EIO;
         return true;
 }

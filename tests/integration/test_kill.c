@@ -79,6 +79,26 @@ Test(kill, the_only_worker) {
         finish();
 }
 
+/* S7: who has joined hears of a death, also while it opens the destination and the disk does not answer. There is no
+ * supervisor, whose next worker would take over in its stead. */
+Test(kill, while_the_heir_opens_the_destination) {
+        pid_t owner;
+
+        world_faulty(&world);
+        start_with_backlog(1, 100);
+        wait_all_moved(&world);
+        owner = session_owner(&world, "a");
+        world_faults(&world, "sync STALL 0 *.new\n"); /* of its journal */
+        cr_assert_eq(baton(&world, "scale", "d", "2"), 0, "%s", world.output);
+        WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == 2 && world_fault_count(&world) > 0);
+        world_kill_batond(&world);
+        kill_and_wait(owner, SIGKILL);
+        WAIT_UNTIL(&world, all_owned_by_live(&world));
+        world_faults_end(&world);
+        world_start(&world);
+        finish();
+}
+
 Test(kill, in_a_transaction) {
         start_with_backlog(2, 20000);
         kill_in_transactions(SIGKILL, 6);
