@@ -65,16 +65,33 @@ static int arguments_parse(int argc, char *argv[], struct arguments *ret_argumen
         return 0;
 }
 
-static int threads_start(struct worker *worker, struct failure *ret_failure) {
-        int r;
+static int thread_start(struct worker *worker, pthread_t *ret_thread, void *(*routine)(void *),
+                        struct failure *ret_failure) {
+        int r = -pthread_create(ret_thread, NULL, routine, worker);
 
-        r = -pthread_create(&worker->takeover_thread, NULL, takeover_thread_main, worker);
-        if (r >= 0)
-                r = -pthread_create(&worker->control_thread, NULL, control_thread_main, worker);
         if (r < 0)
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE, "cannot start a thread: %s",
                                    strerror(-r));
         return 0;
+}
+
+/* Who stands in the table is counted on as an heir from that moment on, so the thread that hears of deaths is there
+ * before, at its priority (S7): on a busy machine it may take long until a new thread runs. */
+static int enter(struct worker *worker, struct failure *ret_failure) {
+        int r;
+
+        if (sem_init(&worker->entered, 0, 0) < 0)
+                return failure_set(ret_failure, -errno, FAILURE_STOP, "no semaphore: %s", strerror(errno));
+        r = thread_start(worker, &worker->takeover_thread, takeover_thread_main, ret_failure);
+        if (r < 0)
+                return r;
+        r = life_enter(worker->segment, worker->pool_index, &worker->ref, ret_failure);
+        if (r < 0)
+                atomic_store(&worker->leaving, 1);
+        (void) sem_post(&worker->entered);
+        if (r < 0)
+                (void) pthread_join(worker->takeover_thread, NULL);
+        return r;
 }
 
 static void threads_stop(struct worker *worker) {
@@ -90,7 +107,7 @@ static void threads_stop(struct worker *worker) {
 static int work(struct worker *worker, struct failure *ret_failure) {
         int r;
 
-        r = life_enter(worker->segment, worker->pool_index, &worker->ref, ret_failure);
+        r = enter(worker, ret_failure);
         if (r < 0)
                 return r;
         fault_note_clear(worker);
@@ -100,9 +117,8 @@ static int work(struct worker *worker, struct failure *ret_failure) {
                 return failure_set(ret_failure, r, FAILURE_STOP, "cannot install signal handlers: %s",
                                    strerror(-r));
         urcu_memb_register_thread();
-        /* At once: whoever counts on this worker as an heir counts on this thread (S7). To open a destination waits for
-         * its disk. */
-        r = threads_start(worker, ret_failure);
+        /* Before the destination is opened, which waits for its disk. */
+        r = thread_start(worker, &worker->control_thread, control_thread_main, ret_failure);
         if (r < 0)
                 return r; /* the process ends: its death is the news, nothing is owned yet */
         (void) target_open(worker,

@@ -14,12 +14,10 @@
 
 #define TAKEOVER_PRIORITY 10
 
-static void raise_priority(struct worker *worker) {
+static bool raise_priority(void) {
         const struct sched_param parameter = { .sched_priority = TAKEOVER_PRIORITY };
-        int r;
 
-        r = pthread_setschedparam(pthread_self(), SCHED_FIFO, &parameter);
-        atomic_store(&worker_record(worker)->takeover_is_fifo, r == 0);
+        return pthread_setschedparam(pthread_self(), SCHED_FIFO, &parameter) == 0;
 }
 
 static void hand_to_mover(void *context, uint32_t slot_index) {
@@ -55,9 +53,14 @@ static void handle(struct worker *worker, int news) {
 void *takeover_thread_main(void *argument) {
         struct worker *worker = argument;
         struct life_watch watch = { 0 };
+        bool is_fifo;
 
         (void) pthread_setname_np(pthread_self(), "takeover");
-        raise_priority(worker);
+        is_fifo = raise_priority();
+        while (sem_wait(&worker->entered) < 0)
+                ; /* a signal */
+        if (!atomic_load(&worker->leaving))
+                atomic_store(&worker_record(worker)->takeover_is_fifo, is_fifo);
         while (!atomic_load(&worker->leaving)) {
                 int news = life_wait(worker->segment, worker->ref, &watch, USEC_INFINITY);
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -52,6 +53,7 @@ struct worker {
         _Atomic uint32_t draining;       /* enum drain; any thread or signal raises it */
         _Atomic uint32_t leaving;        /* 1: threads end */
         pthread_t takeover_thread, control_thread;
+        sem_t entered; /* posted once `ref` is known, or is not to be; the takeover thread waits for it */
 
         /* The mover alone. */
         struct pool_settings settings;

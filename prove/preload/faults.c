@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A disk that fails on demand, under any program: preloaded (LD_PRELOAD), it stands between the program
- * with all its libraries and the C library's calls that sync and write. SQLite's own calls go through it.
+ * with all its libraries and the C library's calls that sync, write and start a thread. SQLite's own calls go through it.
  *
  * $BATON_FAULTS names a file. While it exists, each of its lines is a rule:
  *
  *     CALL ACTION COUNT PATTERN        sync EIO 0 *\/d.db-wal
  *
- * CALL     sync: fsync, fdatasync, sync_file_range; write: write, pwrite
+ * CALL     sync: fsync, fdatasync, sync_file_range; write: write, pwrite; thread: pthread_create, of the path /thread
  * ACTION   EIO, ENOSPC: the call fails and does nothing; SEGV: it stores to a page that is not there;
  *          ABRT: it calls abort(); STALL: the call begins when the file is gone, as on a disk that does not answer
  * COUNT    only so many faults in all, 0: as long as the file exists
@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -36,6 +37,7 @@ static int (*real_fdatasync)(int);
 static int (*real_sync_file_range)(int, off_t, off_t, unsigned);
 static ssize_t (*real_write)(int, const void *, size_t);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static int (*real_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*) (void *), void *);
 
 __attribute__((constructor)) static void begin(void) {
         const char *told = getenv("BATON_FAULTS");
@@ -45,6 +47,8 @@ __attribute__((constructor)) static void begin(void) {
         real_sync_file_range = (int (*)(int, off_t, off_t, unsigned)) dlsym(RTLD_NEXT, "sync_file_range");
         real_write = (ssize_t(*)(int, const void *, size_t)) dlsym(RTLD_NEXT, "write");
         real_pwrite = (ssize_t(*)(int, const void *, size_t, off_t)) dlsym(RTLD_NEXT, "pwrite");
+        real_pthread_create = (int (*)(pthread_t *, const pthread_attr_t *, void *(*) (void *),
+                                       void *)) dlsym(RTLD_NEXT, "pthread_create");
         if (told && strlen(told) < sizeof(trigger)) {
                 (void) snprintf(trigger, sizeof(trigger), "%s", told);
                 (void) snprintf(hits, sizeof(hits), "%s.hits", told);
@@ -93,8 +97,9 @@ static bool rule_applies(char *line, const char *call, const char *path) {
         return count_hit(strtol(words[2], NULL, 10)) && take_action(words[1]);
 }
 
+/* fd < 0: a call without one. */
 static bool is_due(int fd, const char *call) {
-        char link[64], path[PATH_MAX], text[1024];
+        char link[64], path[PATH_MAX] = "/thread", text[1024];
         int saved_errno = errno, rules;
         ssize_t bytes;
 
@@ -109,8 +114,10 @@ static bool is_due(int fd, const char *call) {
         (void) close(rules);
         text[bytes > 0 ? bytes : 0] = '\0';
         (void) snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-        bytes = readlink(link, path, sizeof(path) - 1);
-        path[bytes > 0 ? bytes : 0] = '\0';
+        if (fd >= 0) {
+                bytes = readlink(link, path, sizeof(path) - 1);
+                path[bytes > 0 ? bytes : 0] = '\0';
+        }
         for (char *line = text, *next; *line; line = next) {
                 next = line + strcspn(line, "\n");
                 if (*next)
@@ -120,6 +127,11 @@ static bool is_due(int fd, const char *call) {
         }
         errno = saved_errno;
         return false;
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*routine)(void *),
+                   void *argument) {
+        return is_due(-1, "thread") ? EAGAIN : real_pthread_create(thread, attributes, routine, argument);
 }
 
 int fsync(int fd) {

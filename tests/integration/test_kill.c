@@ -99,6 +99,21 @@ Test(kill, while_the_heir_opens_the_destination) {
         finish();
 }
 
+/* S7: who stands in the table is counted on as an heir, so it must not stand there before it can hear. */
+Test(kill, nobody_has_joined_who_cannot_hear) {
+        world_faulty(&world);
+        start_with_backlog(1, 100);
+        wait_all_moved(&world);
+        world_faults(&world, "thread STALL 0 *\n");
+        cr_assert_eq(baton(&world, "scale", "d", "2"), 0, "%s", world.output);
+        WAIT_UNTIL(&world, world_fault_count(&world) > 0);
+        cr_expect_eq(live_workers(&world, "d", NULL, 0), 1,
+                     "it stands in the table, and has no thread that hears");
+        world_faults_end(&world);
+        WAIT_UNTIL(&world, live_workers(&world, "d", NULL, 0) == 2);
+        finish();
+}
+
 Test(kill, in_a_transaction) {
         start_with_backlog(2, 20000);
         kill_in_transactions(SIGKILL, 6);
