@@ -77,7 +77,7 @@ proctype mover(byte p) {
                 :: goto absent
                 fi;
                 life_enter();
-                STEP dead[WATCHER(p)] = false; member_news[p] = true DONE /* threads_start() */
+                STEP dead[WATCHER(p)] = false; member_news[p] = true DONE /* enter() */
         :: else -> skip
         fi;
 
