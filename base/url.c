@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/macro.h"
 #include "base/text.h"
 
 /* Offsets until all is well: *ret_url stays untouched, and its pointers lead into itself. */
@@ -27,6 +28,27 @@ static int refuse(struct parser *parser, const char *at, const char *why) {
         return failure_set(parser->ret_failure, -EINVAL, FAILURE_STOP,
                            "URL \"%.160s\", character %zu (\"%.24s\"): %s", parser->text,
                            (size_t) (at - parser->text) + 1, at, why);
+}
+
+/* Where a password begins: behind "//USER:", or the value of an option that is called so. NULL: none. By its shape
+ * alone, before anything else is looked at: no sentence may show it, whatever else is wrong with the URL. */
+static const char *find_password(const char *text) {
+        static const char *const keys[] = { "password", "passwd", "pwd", "secret" };
+        const char *at = strstr(text, "://"), *end;
+
+        if (at) {
+                at += strcspn(at + 3, ":@/?#") + 3;
+                if (*at == ':' && at[1] != '@' && strchr(at, '@'))
+                        return at + 1;
+        }
+        for (at = strpbrk(text, "?&"); at; at = strpbrk(at + 1, "?&")) {
+                end = at + strcspn(at, "=");
+                for (size_t i = 0; *end && end[1] && end[1] != '&' && i < ELEMENTSOF(keys); i++)
+                        if ((size_t) (end - at) > strlen(keys[i]) &&
+                            strncmp(end - strlen(keys[i]), keys[i], strlen(keys[i])) == 0)
+                                return end + 1;
+        }
+        return NULL;
 }
 
 static int hex_digit(char c) {
@@ -140,11 +162,19 @@ static int take_all(struct parser *parser) {
 
 int url_parse(const char *text, struct url *ret_url, struct failure *ret_failure) {
         struct parser parser = { .text = text, .p = text, .ret_failure = ret_failure };
+        const char *password;
         int r;
 
         assert(text);
         assert(ret_url);
 
+        password = find_password(text);
+        if (password)
+                return failure_set(
+                        ret_failure, -EINVAL, FAILURE_STOP,
+                        "URL \"%.*s***\": a password has no place in a URL, which everybody sees who may "
+                        "look at Baton (group baton); no scheme here takes one: leave it out",
+                        (int) MIN_OF(password - text, 120), text);
         /* Decoding only shortens, and each part's NUL takes the place of a separator, so what is
          * short enough here fits into the buffer. */
         if (strnlen(text, URL_BYTES) >= URL_BYTES)

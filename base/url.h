@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The URL of a source or destination: SCHEME:PATH[?key=value[&key=value …]].
- * Percent-escapes are decoded in path and values. The path of `sqlite:` and `file:` is absolute. */
+ * Percent-escapes are decoded in path and values. The path of `sqlite:` and `file:` is absolute. One with a
+ * password is refused (B12). */
 #pragma once
 
 #include <stddef.h>

@@ -74,6 +74,50 @@ Test(url, says_what_is_wrong_and_where) {
         }
 }
 
+Test(url, B12_a_password_is_refused_and_shown_nowhere) {
+        static const struct {
+                const char *text, *shown;
+        } with[] = {
+                { "postgresql://app:hunter2@db/x", "\"postgresql://app:***\"" },
+                { "postgresql://app:hunter2@db", "\"postgresql://app:***\"" },
+                { "postgresql://app:hun/ter2@db/x", "\"postgresql://app:***\"" },
+                { "postgresql://app:hun?ter2@db/x", "\"postgresql://app:***\"" },
+                { "postgresql://:hunter2@db/x%zz", "\"postgresql://:***\"" },
+                { "://app:hunter2@db/x", "\"://app:***\"" },
+                { "sqlite://app:hunter2@/x?table", "\"sqlite://app:***\"" },
+                { "postgresql://db/x?password=hunter2", "x?password=***\"" },
+                { "postgresql://db/x?a=b&sslpassword=hunter2&c=%zz", "&sslpassword=***\"" },
+                { "sqlite:/x?passwd=hunter2", "?passwd=***\"" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(with); i++) {
+                struct failure failure = { 0 };
+                struct url url;
+
+                cr_assert_eq(url_parse(with[i].text, &url, &failure), -EINVAL, "\"%s\"", with[i].text);
+                cr_expect_not_null(strstr(failure.text, with[i].shown), "\"%s\" gave: %s", with[i].text,
+                                   failure.text);
+                cr_expect_not_null(strstr(failure.text, "no place in a URL"), "%s", failure.text);
+                cr_expect_null(strstr(failure.text, "ter2"), "%s", failure.text);
+        }
+}
+
+Test(url, B12_what_only_looks_like_a_password_is_none) {
+        static const char *const without[] = {
+                "sqlite:/srv/a:b@c/x.db",   "sqlite:/srv/x.db?table=a@b",
+                "file:/srv/app:1/password", "file:/srv/password=x",
+                "sqlite://db:/x",           "postgresql://app:@db/x",
+                "sqlite:///srv/a:b@c",      "postgresql://app@db:1/a@b",
+                "file:/x?password=&a=b",
+        };
+        struct failure failure;
+        struct url url;
+
+        for (size_t i = 0; i < ELEMENTSOF(without); i++)
+                cr_expect_eq(url_parse(without[i], &url, &failure), 0, "\"%s\": %s", without[i],
+                             failure.text);
+}
+
 Test(url, length_and_number_are_bounded) {
         char text[URL_BYTES + 1] = "sqlite:/";
         struct failure failure;
