@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads the configuration file and its drop-ins into sections of texts, each with file and line.
+/* Reads the configuration file, its drop-ins and its credentials into sections of texts, each with file and line.
  *
  * libinih splits keys from values. As Debian builds it, it holds 200 bytes of a line and 49 of a section,
  * drops what is longer without a word, and tells no line numbers. So our own reader stands before it: it
@@ -186,6 +186,11 @@ static bool section_begin(struct reader *reader, enum config_section kind, const
         return true;
 }
 
+/* How much of a line may be shown in a message: what is before a value, which may be confidential. */
+static int shown(const char *text) {
+        return (int) MIN_OF(strcspn(text, "=:"), (size_t) 100);
+}
+
 static bool section_kind(struct reader *reader, const char *word, enum config_section *ret_kind) {
         const char *nearest;
 
@@ -209,9 +214,10 @@ static bool section_parse(struct reader *reader, char *text) {
 
         end = strchr(text, ']');
         if (!end)
-                return refuse(reader, -EINVAL, "section header \"%.100s\" has no closing ]", text);
+                return refuse(reader, -EINVAL, "section header \"%.*s\" has no closing ]", shown(text), text);
         if (end[1] != '\0')
-                return refuse(reader, -EINVAL, "\"%.100s\" stands behind a section header", end + 1);
+                return refuse(reader, -EINVAL, "\"%.*s\" stands behind a section header", shown(end + 1),
+                              end + 1);
         *end = '\0';
         word = text + 1 + strspn(text + 1, " \t");
         name = word + strcspn(word, " \t");
@@ -282,9 +288,9 @@ static bool line_check_key(struct reader *reader) {
 
         if (!reader->section)
                 return refuse(reader, -EINVAL,
-                              "\"%.60s\" stands before any section; begin with [baton], "
+                              "\"%.*s\" stands before any section; begin with [baton], "
                               "[destination NAME] or [source NAME]",
-                              reader->text);
+                              shown(reader->text), reader->text);
         bytes = strcspn(reader->text, "=:");
         if (reader->text[bytes] == '\0')
                 return refuse(reader, -EINVAL, "\"%.60s\" is neither KEY = VALUE nor a [section]",
@@ -292,7 +298,7 @@ static bool line_check_key(struct reader *reader) {
         while (bytes > 0 && isspace((unsigned char) reader->text[bytes - 1]))
                 bytes--;
         if (bytes == 0)
-                return refuse(reader, -EINVAL, "a value without a key: \"%.60s\"", reader->text);
+                return refuse(reader, -EINVAL, "a value without a key");
         if (bytes > INI_KEY_BYTES)
                 return refuse(reader, -EINVAL, "\"%.49s…\" is too long for a key", reader->text);
         return true;
@@ -488,31 +494,52 @@ static int drop_in_compare(const struct dirent **a, const struct dirent **b) {
         return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static int drop_ins_read(struct config_raw *raw, struct config *config, const char *path,
+/* Every .conf of a directory, in the order of their names. */
+static int drop_ins_read(struct config_raw *raw, struct config *config, const char *directory, bool may_lack,
                          struct failure *ret_failure) {
-        char name[CONFIG_PATH_BYTES];
         struct dirent **entries = NULL;
+        char name[CONFIG_PATH_BYTES];
         int count, r = 0;
 
-        if (snprintf(name, sizeof name, "%s.d", path) >= (int) sizeof name)
-                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP, "%s: the path is too long",
-                                   path);
-        count = scandir(name, &entries, drop_in_is, drop_in_compare);
+        count = scandir(directory, &entries, drop_in_is, drop_in_compare);
         if (count < 0) {
                 r = -errno;
-                if (r == -ENOENT)
+                if (r == -ENOENT && may_lack)
                         return 0;
-                return failure_set(ret_failure, r, FAILURE_STOP, "cannot read the drop-ins in %s: %s", name,
-                                   strerror(-r));
+                return failure_set(ret_failure, r, FAILURE_STOP, "cannot read the drop-ins in %s: %s",
+                                   directory, strerror(-r));
         }
         for (int i = 0; i < count; i++) {
                 if (r >= 0 &&
-                    snprintf(name, sizeof name, "%s.d/%s", path, entries[i]->d_name) < (int) sizeof name)
+                    snprintf(name, sizeof name, "%s/%s", directory, entries[i]->d_name) >= (int) sizeof name)
+                        r = failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP, "%s: the path is too long",
+                                        directory);
+                else if (r >= 0)
                         r = file_read(raw, config, name, ret_failure);
                 free(entries[i]);
         }
         free(entries);
         return r;
+}
+
+/* FILE, FILE.d, and the credentials: where systemd names a directory of them, it is there, and to go on without what
+ * stands in it would take sessions away. */
+static int files_read(struct config_raw *raw, struct config *config, const char *path,
+                      struct failure *ret_failure) {
+        const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+        char directory[CONFIG_PATH_BYTES];
+        int r;
+
+        r = file_read(raw, config, path, ret_failure);
+        if (r < 0)
+                return r;
+        if (snprintf(directory, sizeof directory, "%s.d", path) >= (int) sizeof directory)
+                return failure_set(ret_failure, -ENAMETOOLONG, FAILURE_STOP, "%s: the path is too long",
+                                   path);
+        r = drop_ins_read(raw, config, directory, true, ret_failure);
+        if (r < 0 || !credentials || !*credentials)
+                return r;
+        return drop_ins_read(raw, config, credentials, false, ret_failure);
 }
 
 static void tree_ignore(void *section) {
@@ -537,10 +564,7 @@ int config_load(const char *path, struct config **ret_config, struct failure *re
         config = calloc(1, sizeof *config);
         if (!config)
                 return failure_set(ret_failure, -ENOMEM, FAILURE_STOP, "%s: out of memory", path);
-        r = file_read(&raw, config, path, ret_failure);
-        if (r < 0)
-                return r;
-        r = drop_ins_read(&raw, config, path, ret_failure);
+        r = files_read(&raw, config, path, ret_failure);
         if (r < 0)
                 return r;
         r = config_check(&raw, path, config, ret_failure);

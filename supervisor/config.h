@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration: INI in the manner of systemd, FILE and every .conf in FILE.d in lexical order, read
- * whole and checked whole before anything of it is used (reload is atomic). Data alone: opens no database, no
+/* The configuration: INI in the manner of systemd, FILE, every .conf in FILE.d in lexical order, and then every .conf
+ * in $CREDENTIALS_DIRECTORY (what systemd lets this service alone read: LoadCredential=), read whole and checked whole before anything of it is used (reload is atomic). Data alone: opens no database, no
  * source and no destination. batond and `baton check` share it. */
 #pragma once
 

@@ -83,6 +83,7 @@ static void _noreturn_ worker_exec(const struct manager *manager, uint32_t pool_
         (void) unsetenv("NOTIFY_SOCKET"); /* the supervisor alone speaks to systemd */
         (void) unsetenv("WATCHDOG_USEC");
         (void) unsetenv("WATCHDOG_PID");
+        (void) unsetenv("CREDENTIALS_DIRECTORY"); /* the configuration is the supervisor's to read */
         /* Closed by the exec, so that its failure can still be told: one is the socket to journald. */
         if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
                 (void) close_range(3, ~0U, 0);

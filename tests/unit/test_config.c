@@ -224,6 +224,83 @@ Test(config, an_error_in_a_drop_in_names_it) {
                 "whole number", NULL);
 }
 
+/* ---- credentials ------------------------------------------------------------------------------------- */
+/* As systemd names them: the id of LoadCredential=, and the name of the file. */
+static void credential(const char *name, const char *text) {
+        char sub[400];
+
+        (void) snprintf(sub, sizeof sub, "%s/credentials", directory);
+        (void) mkdir(sub, 0755);
+        (void) setenv("CREDENTIALS_DIRECTORY", sub, 1);
+        (void) snprintf(sub, sizeof sub, "credentials/%s", name);
+        file_put(sub, text, strlen(text));
+}
+
+Test(config, credentials_are_read_after_the_drop_ins) {
+        struct config *config;
+
+        drop_in("90-last.conf", "[destination events]\nworkers = 4\nbatch-rows = 9\n");
+        credential("baton_20.conf", "[destination events]\nworkers = 6\n");
+        credential("baton_10.conf", "[destination events]\nworkers = 5\n"
+                                    "[source secret]\nurl = sqlite:/s/s.db\nto = events\n");
+        credential("password", "hunter2");
+        config = loads(EVENTS "workers = 3\n");
+        cr_expect_eq(config->destinations[0].workers, 6);
+        cr_expect_eq(config->destinations[0].batch_rows, 9);
+        cr_assert_eq(config->session_count, 1);
+        cr_expect_str_eq(config->sessions[0].name, "secret");
+        config_free(config);
+        (void) setenv("CREDENTIALS_DIRECTORY", "", 1);
+        config = loads(EVENTS);
+        cr_expect_eq(config->session_count, 0);
+        config_free(config);
+}
+
+Test(config, an_error_in_a_credential_names_it) {
+        credential("baton_10.conf", "\n[destination events]\nworkers = many\n");
+        refused(EVENTS, "/credentials/baton_10.conf:3:", "[destination events]", "workers", "\"many\"", NULL);
+}
+
+Test(config, a_credential_that_cannot_be_read_is_an_error) {
+        char sub[400];
+
+        credential("baton_10.conf", "");
+        (void) snprintf(sub, sizeof sub, "%s/credentials/baton_10.conf", directory);
+        (void) unlink(sub);
+        cr_assert_eq(symlink("baton_10.conf", sub), 0);
+        refused(EVENTS, "cannot read the configuration", "/credentials/baton_10.conf", NULL);
+        (void) unlink(sub);
+        cr_assert_eq(mkdir(sub, 0755), 0);
+        refused(EVENTS, "/credentials/baton_10.conf is a directory", NULL);
+        (void) setenv("CREDENTIALS_DIRECTORY", "/nonexistent/credentials", 1);
+        refused(EVENTS, "/nonexistent/credentials", "No such file", NULL);
+}
+
+/* B12, wherever it stands. */
+Test(config, a_password_is_in_no_message) {
+#define SECRET "postgresql://app:hunter2@db/x"
+        static const char *const texts[] = {
+                "[destination events]\nurl = " SECRET "\n",
+                EVENTS "[source s]\nurl = " SECRET "\nto = events\n",
+                "url = " SECRET "\n",
+                "[destination events] url = " SECRET "\n",
+                "[destination events url = " SECRET "\n",
+                EVENTS "= " SECRET "\n",
+                EVENTS "ulr = " SECRET "\n",
+                EVENTS "url " SECRET "\n",
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+                struct config *config = NULL;
+                struct failure failure = { 0 };
+
+                file_put("baton.conf", texts[i], strlen(texts[i]));
+                cr_assert_lt(config_load(path, &config, &failure), 0, "accepted: %s", texts[i]);
+                cr_expect_null(strstr(failure.text, "hunter2"), "%s", failure.text);
+        }
+        refused(texts[0], "baton.conf:2:", "url: URL \"postgresql://app:***\"", "no place in a URL", NULL);
+}
+
 /* ---- bad ones: lines --------------------------------------------------------------------------------- */
 Test(config, lines_that_are_no_configuration) {
         char *long_line = malloc(9001);
