@@ -77,6 +77,8 @@ static const struct message messages[MESSAGE_COUNT] = {
         [MESSAGE_SOURCE_MARK_FAILED] = { "source-mark-failed", "377fb38899de409cbddedb59d37a88f3", SOME },
         [MESSAGE_CONTROL_REFUSED] = { "control-refused", "1dee46cd6af64a968a4aea01a9ca2f26", SOME },
         [MESSAGE_CONTROL_TROUBLE] = { "control-trouble", "d360aedbedc5462db66266ecf6e3e321", SOME },
+        [MESSAGE_BUS_NAME_OWNED] = { "bus-name-owned", "9794717a6fd649a49c8587840944d3bd", SOME },
+        [MESSAGE_BUS_NAME_MISSING] = { "bus-name-missing", "5660bf43c9764f2ebc77e6e76e66532e", SOME },
         [MESSAGE_LINES_LOST] = { "lines-lost", "483abdf58d93438e8e710228d7a25e84", SOME },
 };
 /* clang-format on */

@@ -81,6 +81,8 @@ enum message_kind {
         /* Control */
         MESSAGE_CONTROL_REFUSED,
         MESSAGE_CONTROL_TROUBLE,
+        MESSAGE_BUS_NAME_OWNED,
+        MESSAGE_BUS_NAME_MISSING,
         /* The log */
         MESSAGE_LINES_LOST,
         MESSAGE_COUNT

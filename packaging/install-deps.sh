@@ -8,7 +8,7 @@ set -eu
 
 build='make gcc libc6-dev pkg-config libsystemd-dev liburcu-dev libinih-dev libseccomp-dev
        libjansson-dev libxxhash-dev libsqlite3-dev'
-test='libcriterion-dev sqlite3 procps spin man-db'
+test='libcriterion-dev sqlite3 procps spin man-db dbus-daemon'
 proof='patch'
 coverage='gcovr'
 lint='clang clang-format clang-tidy cppcheck universal-ctags shellcheck git'

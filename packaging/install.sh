@@ -55,6 +55,8 @@ for header in include/baton/*.h base/failure.h base/macro.h base/text.h base/url
 done
 fill packaging/baton.pc.in "$prefix/share/pkgconfig" baton.pc
 
+put 644 "$prefix/share/dbus-1/system.d" packaging/dbus/org.baton.conf
+
 for page in packaging/man/*.[0-9]; do
         fill "$page" "$prefix/share/man/man${page##*.}" "$(basename "$page")"
 done

@@ -11,6 +11,7 @@
 #include "base/url.h"
 
 #define CONFIG_FILE_DEFAULT "/etc/baton/baton.conf"
+#define CONFIG_BUS_NAME_BYTES 256 /* with its NUL; D-Bus allows no more */
 
 struct config_destination {
         const char *name, *url;
@@ -36,6 +37,7 @@ struct config_session {
 struct config {
         uint64_t stall_timeout_usec, adopt_timeout_usec;
         uint32_t sessions_max, workers_max;
+        const char *bus_name; /* on the system bus; NULL: none */
         struct config_destination *destinations;
         struct config_source *sources;
         struct config_session *sessions;
@@ -62,7 +64,15 @@ const char *config_nearest_session(const struct config *config, const char *name
 
 /* ---- the keys, as data: `baton help` prints them, config_check.c reads values by them -------------- */
 enum config_section { CONFIG_BATON = 0, CONFIG_DESTINATION, CONFIG_SOURCE, CONFIG_SECTION_COUNT };
-enum config_type { CONFIG_SPAN, CONFIG_BYTES, CONFIG_NUMBER, CONFIG_BOOL, CONFIG_URL, CONFIG_NAMES };
+enum config_type {
+        CONFIG_SPAN,
+        CONFIG_BYTES,
+        CONFIG_NUMBER,
+        CONFIG_BOOL,
+        CONFIG_URL,
+        CONFIG_NAMES,
+        CONFIG_BUS_NAME
+};
 
 struct config_key {
         const char *key; /* NULL ends a table */

@@ -8,6 +8,7 @@
 #include <search.h>
 #include <stdio.h>
 #include <string.h>
+#include <systemd/sd-bus.h>
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -15,8 +16,9 @@
 #include "include/baton/option.h"
 #include "shm/layout.h"
 #include "supervisor/config_raw.h"
+#include "supervisor/control.h"
 
-enum baton_key { KEY_STALL_TIMEOUT, KEY_ADOPT_TIMEOUT, KEY_SESSIONS, KEY_MAX_WORKERS };
+enum baton_key { KEY_STALL_TIMEOUT, KEY_ADOPT_TIMEOUT, KEY_SESSIONS, KEY_MAX_WORKERS, KEY_BUS_NAME };
 enum destination_key {
         KEY_DESTINATION_URL,
         KEY_WORKERS,
@@ -38,6 +40,8 @@ static const struct config_key baton_keys[] = {
                            "room for this many sessions" },
         [KEY_MAX_WORKERS] = { "max-workers", CONFIG_NUMBER, "64", 1, LAYOUT_WORKER_COUNT_MAX, "1 to 256",
                               "room for this many workers, of all destinations together" },
+        [KEY_BUS_NAME] = { "bus-name", CONFIG_BUS_NAME, "no", 0, 0, "no, org.baton or org.baton.NAME",
+                           "the name on the system bus under which it answers, too" },
         {},
 };
 static const struct config_key destination_keys[] = {
@@ -104,6 +108,7 @@ static int parse_typed(enum config_type type, const char *text, uint64_t *ret_va
                 return r;
         case CONFIG_URL:
         case CONFIG_NAMES:
+        case CONFIG_BUS_NAME:
                 break;
         }
         assert(false);
@@ -160,6 +165,25 @@ static int url_read(const struct raw_section *section, const struct scheme *cons
         if (r < 0)
                 return refuse(section, value, ret_failure, "url: %s", failure.text);
         return 0;
+}
+
+/* The policy of the bus (packaging/dbus) lets the service have these names and no others. */
+static int bus_name_read(const struct raw_section *section, struct config *config,
+                         struct failure *ret_failure) {
+        const struct raw_value *value = section ? &section->values[KEY_BUS_NAME] : NULL;
+        bool yes = true;
+
+        if (!value || !value->text || (text_parse_bool(value->text, &yes) >= 0 && !yes))
+                return 0;
+        if (!sd_bus_service_name_is_valid(value->text) || value->text[0] == ':' ||
+            strncmp(value->text, CONTROL_BUS_NAME, strlen(CONTROL_BUS_NAME)) != 0 ||
+            !strchr(".", value->text[strlen(CONTROL_BUS_NAME)]))
+                return refuse(section, value, ret_failure,
+                              "bus-name = \"%.60s\" is neither no, nor " CONTROL_BUS_NAME
+                              ", nor a name of D-Bus that begins with " CONTROL_BUS_NAME ".",
+                              value->text);
+        config->bus_name = config_arena_text(&config->arena, value->text, strlen(value->text));
+        return config->bus_name ? 0 : -ENOMEM;
 }
 
 /* ---- destinations ----------------------------------------------------------------------------------- */
@@ -478,7 +502,9 @@ int config_check(const struct config_raw *raw, const char *path, struct config *
         config->adopt_timeout_usec = numbers[KEY_ADOPT_TIMEOUT];
         config->sessions_max = (uint32_t) numbers[KEY_SESSIONS];
         config->workers_max = (uint32_t) numbers[KEY_MAX_WORKERS];
-        r = destinations_read(raw, config, ret_failure);
+        r = bus_name_read(raw->baton, config, ret_failure);
+        if (r >= 0)
+                r = destinations_read(raw, config, ret_failure);
         if (r >= 0)
                 r = sources_read(raw, config, ret_failure);
         if (r == -ENOMEM)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The private sd-bus server at RUNTIME/control: no bus daemon, typed, introspectable with busctl.
  *
- * Who may ask for what stands in one table (calls[]), and who a peer is the kernel says (rights.c). Anybody can
- * reach the socket, so that a refusal comes with a sentence; who has no right at all is sent away at once. At most 16 connections; one that says nothing for a minute is closed. Must not touch: state
- * of the supervisor but through operator.c and reload.c. */
+ * Who may ask for what stands in one table (calls.c), and who a peer is the kernel says (rights.c). Anybody can
+ * reach the socket, so that a refusal comes with a sentence; who has no right at all is sent away at once. At most 16
+ * connections; one that says nothing for a minute is closed. Must not touch: state of the supervisor. */
 #include "supervisor/control.h"
 
 #include <errno.h>
@@ -18,12 +18,12 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
-#include "base/version.h"
+#include "supervisor/calls.h"
 #include "supervisor/manager.h"
-#include "supervisor/rights.h"
 #include "supervisor/socket.h"
 
 struct connection {
+        struct asked asked;
         struct control *control;
         sd_bus *bus; /* NULL: this place is free */
         struct peer peer;
@@ -39,131 +39,11 @@ struct control {
         bool is_inherited; /* fd is systemd's: see socket_inherit() */
 };
 
-/* ---- methods ------------------------------------------------------------------------------------------ */
-static int refused(sd_bus_error *ret_error, int r, const char *name, const struct failure *failure) {
-        (void) sd_bus_error_set(ret_error, name, failure->text);
-        return r;
+static int connection_answer(struct asked *asked, sd_bus_message *message, sd_bus_error *ret_error) {
+        struct connection *connection = (struct connection *) asked; /* its first member */
+
+        return calls_run(connection->control->manager, &connection->peer, message, ret_error);
 }
-
-static int call_ping(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
-        (void) manager;
-        (void) ret_error;
-        return sd_bus_reply_method_return(message, "us", (uint32_t) getpid(), BATON_VERSION);
-}
-
-static int call_scale(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
-        const char *destination, *error = NULL;
-        struct failure failure = {};
-        uint32_t workers;
-        int r;
-
-        r = sd_bus_message_read(message, "su", &destination, &workers);
-        if (r < 0)
-                return r;
-        r = operator_scale(manager, destination, workers, &error, &failure);
-        if (r < 0)
-                return refused(ret_error, r, error, &failure);
-        return sd_bus_reply_method_return(message, NULL);
-}
-
-static int call_adopt(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
-        const char *session, *error = NULL;
-        struct failure failure = {};
-        uint64_t request = 0;
-        int r;
-
-        r = sd_bus_message_read(message, "s", &session);
-        if (r < 0)
-                return r;
-        r = operator_adopt(manager, session, &request, &error, &failure);
-        if (r < 0)
-                return refused(ret_error, r, error, &failure);
-        return sd_bus_reply_method_return(message, "t", request);
-}
-
-static int call_reload(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
-        struct failure failure = {};
-        int r;
-
-        r = reload(manager, &failure);
-        if (r < 0)
-                return refused(ret_error, r, r == -EBUSY ? CONTROL_ERROR_BUSY : CONTROL_ERROR_CONFIGURATION,
-                               &failure);
-        return sd_bus_reply_method_return(message, NULL);
-}
-
-static int call_upgrade(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
-        struct failure failure = {};
-        int r;
-
-        r = upgrade_begin(manager, &failure);
-        if (r < 0)
-                return refused(ret_error, r, r == -EBUSY ? CONTROL_ERROR_BUSY : CONTROL_ERROR_UPGRADE,
-                               &failure);
-        return sd_bus_reply_method_return(message, NULL);
-}
-
-static int call_upgrade_state(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error) {
-        (void) ret_error;
-        return sd_bus_reply_method_return(message, "bus", manager->upgrading, manager->stale_count,
-                                          BATON_VERSION);
-}
-
-/* R2: the right that each call needs. What is not in this table cannot be called. */
-static const struct call {
-        const char *name;
-        enum right right;
-        int (*run)(struct manager *manager, sd_bus_message *message, sd_bus_error *ret_error);
-} calls[] = {
-        { CONTROL_METHOD_PING, RIGHT_LOOK, call_ping },
-        { CONTROL_METHOD_SCALE, RIGHT_WORK, call_scale },
-        { CONTROL_METHOD_RELOAD, RIGHT_WORK, call_reload },
-        { CONTROL_METHOD_UPGRADE, RIGHT_WORK, call_upgrade },
-        { CONTROL_METHOD_UPGRADE_STATE, RIGHT_LOOK, call_upgrade_state },
-        { CONTROL_METHOD_ADOPT, RIGHT_MOVE, call_adopt },
-};
-
-static int on_call(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
-        struct connection *connection = context;
-        const char *name = sd_bus_message_get_member(message);
-        struct failure failure = {};
-        int r;
-
-        for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
-                if (strcmp(calls[i].name, name) != 0)
-                        continue;
-                r = rights_check(&connection->peer, calls[i].right, name, &failure);
-                if (r < 0) {
-                        log_line(MESSAGE_CONTROL_REFUSED, LOG_WARNING,
-                                 &(struct log_fields){ .pid = connection->peer.pid,
-                                                       .peer_uid = connection->peer.uid },
-                                 "pid %d of user %u may not ask for %s: refused", connection->peer.pid,
-                                 connection->peer.uid, name);
-                        return refused(ret_error, r, CONTROL_ERROR_RIGHT, &failure);
-                }
-                return calls[i].run(connection->control->manager, message, ret_error);
-        }
-        return -EBADR; /* the interface has a method that the table lacks: sd-bus says that it is unknown */
-}
-
-/* UNPRIVILEGED: sd-bus asks a bus driver for the rights of a caller, and here is none. */
-static const sd_bus_vtable control_vtable[] = {
-        SD_BUS_VTABLE_START(0),
-        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_PING, SD_BUS_NO_ARGS, SD_BUS_RESULT("u", pid, "s", version),
-                                on_call, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_SCALE, SD_BUS_ARGS("s", destination, "u", workers),
-                                SD_BUS_NO_RESULT, on_call, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_ADOPT, SD_BUS_ARGS("s", session), SD_BUS_RESULT("t", request),
-                                on_call, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_RELOAD, SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, on_call,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_UPGRADE, SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, on_call,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS(CONTROL_METHOD_UPGRADE_STATE, SD_BUS_NO_ARGS,
-                                SD_BUS_RESULT("b", under_way, "u", workers, "s", version), on_call,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_VTABLE_END,
-};
 
 /* busctl takes every address for a bus and says Hello first; answered, it introspects and calls. */
 static int method_hello(sd_bus_message *message, void *context, sd_bus_error *ret_error) {
@@ -225,8 +105,7 @@ static int bus_open(struct connection *connection, int fd) {
         }
         r = sd_bus_set_server(connection->bus, true, id);
         if (r >= 0)
-                r = sd_bus_add_object_vtable(connection->bus, NULL, CONTROL_PATH, CONTROL_INTERFACE,
-                                             control_vtable, connection);
+                r = calls_add(connection->bus, &connection->asked);
         if (r >= 0)
                 r = sd_bus_add_object_vtable(connection->bus, NULL, "/org/freedesktop/DBus",
                                              "org.freedesktop.DBus", hello_vtable, NULL);
@@ -310,7 +189,8 @@ int control_start(struct manager *manager, struct failure *ret_failure) {
         control->manager = manager;
         control->fd = -1;
         for (size_t i = 0; i < CONTROL_CONNECTION_COUNT_MAX; i++)
-                control->connections[i].control = control;
+                control->connections[i] = (struct connection){ .asked.answer = connection_answer,
+                                                               .control = control };
         manager->control = control;
         r = socket_inherit(manager->directories.runtime, CONTROL_SOCKET_NAME, &control->fd, ret_failure);
         control->is_inherited = r >= 0;

@@ -9,6 +9,7 @@
 
 #define CONTROL_SOCKET_NAME "control"
 #define NOTIFY_SOCKET_NAME "notify"
+#define CONTROL_BUS_NAME "org.baton" /* and what begins with it and a dot: of instances */
 #define CONTROL_PATH "/org/baton/manager"
 #define CONTROL_INTERFACE "org.baton.Manager1"
 

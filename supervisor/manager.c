@@ -10,6 +10,7 @@
 
 #include "base/io.h"
 #include "base/log.h"
+#include "supervisor/bus_name.h"
 #include "supervisor/control.h"
 
 static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *context) {
@@ -77,6 +78,7 @@ int manager_new(const struct directories *directories, const char *config_path, 
 void manager_free(struct manager *manager) {
         if (!manager)
                 return;
+        bus_name_stop(manager);
         control_stop(manager);
         notify_stop(manager);
         ended_finish(manager);
@@ -149,6 +151,9 @@ int manager_start(struct manager *manager, struct failure *ret_failure) {
         if (r < 0)
                 return r;
         r = control_start(manager, ret_failure);
+        if (r < 0)
+                return r;
+        r = bus_name_start(manager, ret_failure);
         if (r < 0)
                 return r;
         return adopt_segment(manager, ret_failure);

@@ -134,13 +134,14 @@ struct manager {
         /* shutdown.c */
         sd_event_source *shutdown_source;
         uint64_t shutdown_usec;
-        /* notify.c, control.c */
+        /* notify.c, control.c, bus_name.c */
         int notify_fd;
         sd_event_source *notify_source;
         bool ready_told;
         char status_told[256 + FAILURE_TEXT_BYTES];
         uint64_t status_told_usec;
         struct control *control;
+        struct bus_name *bus_name;
         /* upgrade.c */
         bool upgrading;       /* workers that run another binary are replaced */
         uint32_t stale_count; /* so many of them are left */

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "supervisor/bus_name.h"
 #include "supervisor/manager.h"
 
 static int check_state(const struct manager *manager, struct failure *ret_failure) {
@@ -66,6 +67,7 @@ int reload(struct manager *manager, struct failure *ret_failure) {
                 return failure_set(ret_failure, r, failure.kind, "nothing was reloaded: %s", failure.text);
         }
         ping_interval_changed(manager);
+        bus_name_apply(manager);
         log_line(MESSAGE_RELOADED, LOG_NOTICE, NULL, "reloaded %s: sessions %u, destinations %u",
                  manager->config_path, manager->config->session_count, manager->config->destination_count);
         look(manager);

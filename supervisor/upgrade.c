@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "supervisor/bus_name.h"
 #include "supervisor/control.h"
 #include "supervisor/manager.h"
 
@@ -138,6 +139,7 @@ static int on_exec(sd_event_source *source, void *context) {
                  manager->own_path);
         log_finish();
         control_pass(manager);
+        bus_name_pass(manager);
         (void) setenv(UPGRADE_ENVIRONMENT, "1", 1);
         execv(manager->own_path, (char *const *) (uintptr_t) argv);
         log_line(MESSAGE_UPGRADE_REFUSED, LOG_ERR, NULL, "cannot become %s: %m; the one that runs goes on",

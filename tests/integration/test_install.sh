@@ -52,6 +52,7 @@ done
 says /units/baton.service ExecStart=/opt/b/lib/baton/batond
 says /units/baton@.service 'ExecStart=/opt/b/lib/baton/batond -c /etc/baton/%i.conf'
 says /opt/b/share/man/man8/batond.8 /opt/b/lib/baton/batond
+has /opt/b/share/dbus-1/system.d/org.baton.conf
 has /opt/b/share/doc/baton/examples/baton.conf /opt/b/share/bash-completion/completions/baton
 [ ! -e "$root/etc" ] || fail 'something was installed in /etc'
 ! grep -rnI --exclude='*.catalog' '@[A-Z_]*@' "$root" >"$directory/output" || fail 'words that were not filled in'

@@ -108,6 +108,7 @@ Test(config, what_is_not_said_has_its_default) {
         cr_assert_eq(config->adopt_timeout_usec, 30 * USEC_PER_SEC);
         cr_assert_eq(config->sessions_max, 4096);
         cr_assert_eq(config->workers_max, 64);
+        cr_assert_null(config->bus_name);
         cr_assert_eq(events->workers, 1);
         cr_assert_eq(events->batch_rows, 10000);
         cr_assert_eq(events->batch_bytes, 4 << 20);
@@ -120,7 +121,7 @@ Test(config, what_is_not_said_has_its_default) {
 Test(config, every_key_is_read) {
         _cleanup_config_ struct config *config = loads(
                 "[baton]\nstall-timeout = 2s\nadopt-timeout = 1min\nsessions = 65536\nmax-workers = 256\n"
-                "[destination events]\nurl = sqlite:/d/events.db\nworkers = 0\nbatch-rows = 7\n"
+                "bus-name = org.baton.Second\n[destination events]\nurl = sqlite:/d/events.db\nworkers = 0\nbatch-rows = 7\n"
                 "batch-bytes = 64K\nbatch-time = 3ms\nparked-limit = 0\nfused = no\ncores = yes\n");
         const struct config_destination *events = &config->destinations[0];
 
@@ -128,6 +129,7 @@ Test(config, every_key_is_read) {
         cr_assert_eq(config->adopt_timeout_usec, 60 * USEC_PER_SEC);
         cr_assert_eq(config->sessions_max, 65536);
         cr_assert_eq(config->workers_max, 256);
+        cr_assert_str_eq(config->bus_name, "org.baton.Second");
         cr_assert_eq(events->workers, 0);
         cr_assert_eq(events->batch_rows, 7);
         cr_assert_eq(events->batch_bytes, 65536);
@@ -377,6 +379,29 @@ Test(config, ranges_are_said) {
         refused("[baton]\nsessions = 65537\n", "out of range: 1 to 65536", NULL);
         refused("[baton]\nmax-workers = 0\n", "out of range: 1 to 256", NULL);
         refused(EVENTS "workers =\n", "workers = \"\" is not a whole number", NULL);
+}
+
+/* The policy lets the service own these, and D-Bus knows what a name is. */
+Test(config, names_on_the_bus) {
+        static const char *const bad[] = { "yes",           "org.batons",    "org.baton.",
+                                           "org.baton.a b", "org.baton.7",   "org.baton..a",
+                                           ":1.5",          "com.org.baton", "" };
+        char text[400], longest[300];
+
+        config_free(loads("[baton]\nbus-name = org.baton\n"));
+        for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+                (void) snprintf(text, sizeof text, "[baton]\nbus-name = %s\n", bad[i]);
+                refused(text, "baton.conf:2:", "bus-name = ", "org.baton", NULL);
+        }
+        memset(longest, 'x', sizeof longest);
+        (void) memcpy(longest, "org.baton.", 10);
+        longest[CONFIG_BUS_NAME_BYTES - 1] = '\0';
+        (void) snprintf(text, sizeof text, "[baton]\nbus-name = %s\n", longest);
+        config_free(loads(text));
+        longest[CONFIG_BUS_NAME_BYTES - 1] = 'x';
+        longest[CONFIG_BUS_NAME_BYTES] = '\0';
+        (void) snprintf(text, sizeof text, "[baton]\nbus-name = %s\n", longest);
+        refused(text, "baton.conf:2:", "bus-name = ", NULL);
 }
 
 /* ---- bad ones: addresses --------------------------------------------------------------------------------- */
