@@ -64,9 +64,9 @@ put 644 "$prefix/share/bash-completion/completions" packaging/completion/baton
 put 644 "$docdir/examples" packaging/examples/*
 
 # One template, two units: the service, and an instance of it with a configuration and directories of its own.
-unit_words='s,@NAME@,baton,; s,@OF_INSTANCE@,,; s,@CONFIG_OPTION@,,; s,@RUNTIME_OPTION@,,'
+unit_words='s,@NAME@,baton,; s,@CONFIG@,baton,g; s,@OF_INSTANCE@,,; s,@CONFIG_OPTION@,,; s,@RUNTIME_OPTION@,,'
 fill packaging/systemd/baton.service.in "$unitdir" baton.service
-unit_words='s,@NAME@,baton-%i,; s,@OF_INSTANCE@, (%i),; s,@CONFIG_OPTION@, -c /etc/baton/%i.conf,
+unit_words='s,@NAME@,baton-%i,; s,@CONFIG@,%i,g; s,@OF_INSTANCE@, (%i),; s,@CONFIG_OPTION@, -c /etc/baton/%i.conf,
         s,@RUNTIME_OPTION@, --runtime %t/baton-%i,'
 fill packaging/systemd/baton.service.in "$unitdir" baton@.service
 unit_words=

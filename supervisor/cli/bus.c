@@ -115,6 +115,22 @@ int bus_connect(const char *runtime_directory, uint64_t timeout_usec, sd_bus **r
         return 0;
 }
 
+int bus_connect_system(uint64_t timeout_usec, sd_bus **ret_bus) {
+        _cleanup_bus_ sd_bus *bus = NULL;
+        int r;
+
+        assert(ret_bus);
+
+        r = sd_bus_open_system(&bus);
+        if (r >= 0)
+                r = wait_ready(bus, clock_usec() + timeout_usec);
+        if (r < 0)
+                return r;
+        (void) sd_bus_set_method_call_timeout(bus, timeout_usec);
+        *ret_bus = TAKE(bus);
+        return 0;
+}
+
 /* Another program, or another version, may send an error without a sentence. */
 static const char *sentence_of(const sd_bus_error *error, const char *otherwise) {
         return error->message && error->message[0] ? error->message : otherwise;

@@ -15,6 +15,8 @@ void bus_close(sd_bus **bus);
  * -ETIMEDOUT, with a sentence. */
 int bus_connect(const char *runtime_directory, uint64_t timeout_usec, sd_bus **ret_bus,
                 struct failure *ret_failure);
+/* To the system bus, where Baton may have a name; timeout_usec is the call's own from then on, too. -errno. */
+int bus_connect_system(uint64_t timeout_usec, sd_bus **ret_bus);
 /* Calls a method of org.baton.Manager1; `types` and arguments as for sd_bus_call_method(). The failure's
  * sentence is the supervisor's own. *ret_reply may be NULL. */
 int bus_call(sd_bus *bus, const char *method, struct failure *ret_failure, sd_bus_message **ret_reply,

@@ -78,9 +78,10 @@ static void look_segment(struct doctor *doctor) {
 
 static int run(const struct invocation *invocation) {
         static void (*const looks[])(struct doctor * doctor) = {
-                doctor_look_kernel,   doctor_look_clock,      doctor_look_directories, doctor_look_locks,
-                doctor_look_places,   doctor_look_supervisor, doctor_look_priorities,  doctor_look_sandbox,
-                doctor_look_landlock, doctor_look_cores,
+                doctor_look_kernel,     doctor_look_clock,   doctor_look_directories,
+                doctor_look_locks,      doctor_look_places,  doctor_look_supervisor,
+                doctor_look_priorities, doctor_look_sandbox, doctor_look_landlock,
+                doctor_look_cores,      doctor_look_bus,     doctor_look_credentials,
         };
         _cleanup_config_ struct config *config = NULL;
         struct doctor doctor = {};
@@ -89,7 +90,8 @@ static int run(const struct invocation *invocation) {
         code = cli_directories(invocation, &doctor.directories);
         if (code != EXIT_CODE_OK)
                 return code;
-        look_configuration(&doctor, cli_config_path(invocation), &config);
+        doctor.config_path = cli_config_path(invocation);
+        look_configuration(&doctor, doctor.config_path, &config);
         look_segment(&doctor);
         for (size_t i = 0; i < ELEMENTSOF(looks); i++)
                 looks[i](&doctor);
@@ -110,7 +112,7 @@ const struct command command_doctor = {
         .text = "One line each: ok, bad, or ? for what cannot be found out (run it as root for the most).\n"
                 "It looks at the kernel, the clock, directories, lock files, the service's rights on every\n"
                 "source and destination, the watchdog, scheduling priorities, the confinement of workers,\n"
-                "and core dumps. It exits with 0 only if all is well, with 4 if something is bad.",
+                "core dumps, the name on the system bus, and credentials. It exits with 0 only if all is well, with 4 if something is bad.",
         .options = CLI(CONFIG) | CLI(STATE) | CLI(RUNTIME),
         .run = run,
 };

@@ -8,6 +8,7 @@
 
 struct doctor {
         struct directories directories;
+        const char *config_path;
         const struct config *config; /* NULL: it cannot be read; that was said */
         struct view view;            /* empty where there is no segment */
         bool has_view;
@@ -22,6 +23,10 @@ void doctor_bad(struct doctor *doctor, const char *what, const char *advice, con
 void doctor_unknown(struct doctor *doctor, const char *what, const char *advice, const char *format, ...)
         _printf_(4, 5);
 
+/* A variable of a process' environment, as it was started with. 0 and a new text; -ENOENT: it has none; other -errno:
+ * not ours to read. */
+int doctor_environment_of(int pid, const char *name, char **ret_value);
+
 /* doctor_host.c: what the machine gives; doctor_service.c: what the service's processes have of it. */
 void doctor_look_kernel(struct doctor *doctor);
 void doctor_look_clock(struct doctor *doctor);
@@ -33,3 +38,6 @@ void doctor_look_priorities(struct doctor *doctor);
 void doctor_look_sandbox(struct doctor *doctor);
 void doctor_look_landlock(struct doctor *doctor); /* doctor_landlock.c: P7 */
 void doctor_look_cores(struct doctor *doctor);
+/* doctor_bus.c, doctor_credentials.c */
+void doctor_look_bus(struct doctor *doctor);
+void doctor_look_credentials(struct doctor *doctor);

@@ -16,9 +16,7 @@
 #define WORKER_NICE (-10)
 
 /* ---- the supervisor ---------------------------------------------------------------------------------------- */
-/* A variable of a process' environment, as it was started with. 0 and a new text; -ENOENT: it has none; other -errno:
- * not ours to read. */
-static int environment_of(int pid, const char *name, char **ret_value) {
+int doctor_environment_of(int pid, const char *name, char **ret_value) {
         char path[64], text[65536], *at = text;
         size_t length = strlen(name), bytes;
         _cleanup_fd_ int fd = -1;
@@ -56,7 +54,7 @@ void doctor_look_supervisor(struct doctor *doctor) {
                            "pid %d does not answer", pid);
         else
                 doctor_ok(doctor, "supervisor", "pid %d", pid);
-        r = environment_of(pid, "WATCHDOG_USEC", &watchdog);
+        r = doctor_environment_of(pid, "WATCHDOG_USEC", &watchdog);
         if (r == -ENOENT)
                 doctor_bad(doctor, "watchdog", "WatchdogSec= in the unit, as shipped",
                            "systemd does not watch the "

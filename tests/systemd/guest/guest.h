@@ -62,6 +62,14 @@ struct pauses gaps_end(struct guest *guest);
 void pauses_add(struct pauses *pauses, struct pauses more); /* the longer of each */
 void pauses_print(const char *what, struct pauses pauses);
 
+/* ---- rights.c: users ---------------------------------------------------------------------------------- */
+/* stranger, looker (of group baton) and oper (of baton-operators, too), where they are not there yet. */
+void users_make(struct guest *guest);
+/* The command fails for that user, and says these words. */
+void expect_refused(struct guest *guest, const char *user, const char *command, const char *words);
+/* Waits until the destination holds so many rows of a session. */
+void wait_rows(struct guest *guest, const char *session, unsigned rows);
+
 /* ---- the steps, in the order in which main.c takes them; each table ends with a nameless one ------------- */
 extern const struct step steps_supervise[];
 extern const struct step steps_takeover[];
@@ -72,3 +80,5 @@ extern const struct step steps_look[];
 extern const struct step steps_journald[];
 extern const struct step steps_upgrade[];
 extern const struct step steps_rights[];
+extern const struct step steps_bus[];
+extern const struct step steps_credentials[];

@@ -44,15 +44,17 @@ static void configure(struct world *world) {
 
 /* In this order, one line each. */
 static const struct step *const tables[] = {
-        steps_supervise, /* start, kills, reload, watchdog */
-        steps_takeover,  /* measured */
-        steps_memory,    /* want of it */
-        steps_segment,   /* of another layout */
-        steps_stop,      /* whoever hangs */
-        steps_look,      /* exposure, doctor, two instances */
-        steps_journald,  /* what is told */
-        steps_upgrade,   /* without a gap, or refused */
-        steps_rights,    /* who may what; foreign outboxes, which the judge does not know: last */
+        steps_supervise,   /* start, kills, reload, watchdog */
+        steps_takeover,    /* measured */
+        steps_memory,      /* want of it */
+        steps_segment,     /* of another layout */
+        steps_stop,        /* whoever hangs */
+        steps_look,        /* exposure, doctor, two instances */
+        steps_journald,    /* what is told */
+        steps_upgrade,     /* without a gap, or refused */
+        steps_rights,      /* who may what; foreign outboxes, which the judge does not know: last */
+        steps_bus,         /**/
+        steps_credentials, /**/
 };
 
 static unsigned taken, skipped;

@@ -5,7 +5,7 @@
 
 #include "tests/systemd/guest/guest.h"
 
-static void expect_refused(struct guest *guest, const char *user, const char *command, const char *words) {
+void expect_refused(struct guest *guest, const char *user, const char *command, const char *words) {
         if (shell_code(guest, "runuser -u %s -- %s", user, command) == 0)
                 world_fail(&guest->world, "%s may: %s", user, command);
         if (!strstr(guest->world.output, words))
@@ -13,8 +13,13 @@ static void expect_refused(struct guest *guest, const char *user, const char *co
                            guest->world.output);
 }
 
+void users_make(struct guest *guest) {
+        shell(guest, "id oper >/dev/null 2>&1 || { useradd stranger && useradd -G baton looker && "
+                     "useradd -G baton,baton-operators oper; }");
+}
+
 static void groups(struct guest *guest) {
-        shell(guest, "useradd stranger && useradd -G baton looker && useradd -G baton,baton-operators oper");
+        users_make(guest);
         shell(guest, "runuser -u looker -- baton status");
         shell(guest, "runuser -u looker -- busctl --address=unix:path=/run/baton/control call org.baton "
                      "/org/baton/manager org.baton.Manager1 Ping");
@@ -38,8 +43,7 @@ static void groups(struct guest *guest) {
         WAIT_UNTIL(&guest->world, all_owned_by_live(&guest->world));
 }
 
-/* Rows of the user's session at the destination; waits for them. */
-static void wait_rows(struct guest *guest, const char *user, unsigned rows) {
+void wait_rows(struct guest *guest, const char *user, unsigned rows) {
         shell_until(guest,
                     "test \"$(sqlite3 " DESTINATION
                     " \"SELECT count(*) FROM baton_events WHERE session = '%s'\")\" = %u",
