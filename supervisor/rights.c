@@ -85,9 +85,9 @@ int rights_of_socket(int fd, struct peer *ret_peer) {
                 r = peer_groups(fd, &groups, &count);
         if (r < 0)
                 return r;
-        *ret_peer = (struct peer){ .pid = credentials.pid,
-                                   .uid = credentials.uid,
-                                   .right = MAX_OF(right, right_of(credentials.uid, groups, count)) };
+        if (groups)
+                right = MAX_OF(right, right_of(credentials.uid, groups, count));
+        *ret_peer = (struct peer){ .pid = credentials.pid, .uid = credentials.uid, .right = right };
         return 0;
 }
 
