@@ -71,13 +71,15 @@ void doctor_look_credentials(struct doctor *doctor) {
         if (!look_files(doctor) || !doctor->has_view || doctor->view.supervisor_pid <= 0)
                 return;
         r = doctor_environment_of(doctor->view.supervisor_pid, "CREDENTIALS_DIRECTORY", &used);
-        if (r >= 0)
+        if (r >= 0 && used)
                 r = directory_look(used, &findings);
-        if (r < 0 && !(r == -ENOENT && !used)) {
+        else if (r == -ENOENT)
+                r = 0; /* it was given none */
+        if (r < 0) {
                 doctor_unknown(doctor, WHAT, "run doctor as root", "of the supervisor: %s", strerror(-r));
                 return;
         }
-        if (findings.count == 0)
+        if (findings.count == 0 || !used)
                 doctor_ok(doctor, WHAT, "the service has none that are configuration");
         else if (given && strcmp(given, used) == 0)
                 doctor_ok(doctor, WHAT, "%u drop-ins of %s are read", findings.count, used);
