@@ -23,6 +23,7 @@
 /* Until it is told that the name is not there yet: the supervisor before us may have it for a moment. */
 #define PATIENCE_USEC (2 * USEC_PER_SEC)
 #define QUESTION_COUNT_MAX 16
+#define QUESTION_SENDER_MAX 4 /* of one sender: one alone does not take the places of all */
 
 /* A call whose sender the bus is asked for. */
 struct question {
@@ -216,30 +217,41 @@ static int on_credentials(sd_bus_message *reply, void *context, sd_bus_error *re
         return 0;
 }
 
-static struct question *question_find_free(struct bus_name *self) {
-        for (size_t i = 0; i < QUESTION_COUNT_MAX; i++)
-                if (!self->questions[i].call)
-                        return &self->questions[i];
-        return NULL;
+static struct question *question_find_free(struct bus_name *self, const char *sender) {
+        struct question *found = NULL;
+        unsigned of_sender = 0;
+
+        for (size_t i = 0; i < QUESTION_COUNT_MAX; i++) {
+                sd_bus_message *call = self->questions[i].call;
+
+                if (!call)
+                        found = &self->questions[i];
+                else if (strcmp(sd_bus_message_get_sender(call), sender) == 0)
+                        of_sender++;
+        }
+        return of_sender < QUESTION_SENDER_MAX ? found : NULL;
 }
 
 static int bus_answer(struct asked *asked, sd_bus_message *message, sd_bus_error *ret_error) {
         struct bus_name *self = (struct bus_name *) asked; /* its first member */
+        const char *sender = sd_bus_message_get_sender(message);
         struct question *question;
         int r;
 
-        question = question_find_free(self);
+        if (!sender)
+                return -EBADMSG; /* a bus says it of each message */
+        question = question_find_free(self, sender);
         if (!question) {
                 (void) sd_bus_error_setf(
                         ret_error, CONTROL_ERROR_BUSY,
-                        "%d calls wait for the bus to say who makes them; try again in a moment",
-                        QUESTION_COUNT_MAX);
+                        "too many calls wait for the bus to say who makes them (%d, or %d of one "
+                        "caller); try again in a moment",
+                        QUESTION_COUNT_MAX, QUESTION_SENDER_MAX);
                 return -EBUSY;
         }
         r = sd_bus_call_method_async(self->bus, &question->slot, "org.freedesktop.DBus",
                                      "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                     "GetConnectionCredentials", on_credentials, question, "s",
-                                     sd_bus_message_get_sender(message));
+                                     "GetConnectionCredentials", on_credentials, question, "s", sender);
         if (r < 0)
                 return r;
         question->call = sd_bus_message_ref(message);

@@ -376,6 +376,51 @@ Test(supervisor_bus, V11_a_name_that_another_process_has_is_waited_for) {
         supervisor_stop(manager);
 }
 
+static void _noreturn_ flood(void) {
+        uint64_t end_usec = clock_usec() + USEC_PER_SEC;
+        sd_bus *bus = NULL;
+        int r = 0;
+
+        if (sd_bus_open_system(&bus) < 0)
+                _exit(1);
+        while (clock_usec() < end_usec) {
+                for (unsigned i = 0; i < 100 && r >= 0; i++)
+                        r = sd_bus_call_method_async(bus, NULL, NAME, CONTROL_PATH, CONTROL_INTERFACE,
+                                                     CONTROL_METHOD_PING, NULL, NULL, "");
+                while ((r = sd_bus_process(bus, NULL)) > 0)
+                        ;
+                if (r < 0)
+                        _exit(2);
+        }
+        _exit(0);
+}
+
+/* Who asks without end costs the supervisor's time, bounded; nobody else waits for it. */
+Test(supervisor_bus, V11_a_flood_of_calls_takes_nothing_from_others) {
+        uint64_t looks = 0, last = 0;
+        struct manager *manager;
+        int status;
+        pid_t pid;
+
+        bus_start();
+        manager = start_named(NAME);
+        until(manager, is_balanced(manager, 2, 1) && log_said("is on the system bus") == 1);
+        pid = fork();
+        cr_assert_geq(pid, 0);
+        if (pid == 0)
+                flood();
+        while (waitpid(pid, &status, WNOHANG) != pid) {
+                cr_assert_lt(ping_usec(manager), USEC_PER_SEC);
+                fake_hint(place.runtime);
+                looks += manager->look_usec != last;
+                last = manager->look_usec;
+        }
+        cr_expect_eq(status, 0);
+        cr_expect_geq(looks, 5, "%llu", (unsigned long long) looks);
+        expect_answer(asks(manager, NAME, 0, CONTROL_METHOD_PING, NULL), "ok");
+        supervisor_stop(manager);
+}
+
 /* Asked for on the bus itself, whose answer is not lost with the name. */
 Test(supervisor_bus, a_reload_gives_another_name_or_none) {
         struct manager *manager;
