@@ -67,6 +67,8 @@ isnt 'the socket is enabled without having been asked for' systemctl is-enabled 
 [ "$(stat -c %U "/proc/$(pid)")" = baton ] || fail 'it does not run as user baton'
 is 'group baton-operators' getent group baton-operators
 is 'the state directory is its own' test "$(stat -c %U /var/lib/baton)" = baton
+is 'credentials are root'\''s' test "$(stat -c '%U:%G %a' /etc/baton/baton.credentials)" = 'root:root 750'
+isnt 'a directory of the package has not the mode of the unit' sh -c 'journalctl -b | grep "but the mode is different"'
 is 'check takes the configuration' baton check
 is 'status' baton status
 for page in baton.1 baton.conf.5 batond.8; do
