@@ -294,7 +294,7 @@ void bus_name_stop(struct manager *manager) {
 void bus_name_apply(struct manager *manager) {
         const char *wanted = manager->config->bus_name;
 
-        if (strcmp(manager->bus_name->name, wanted ? wanted : "") != 0)
+        if (manager->bus_name && strcmp(manager->bus_name->name, wanted ? wanted : "") != 0)
                 timer_set(manager->bus_name, 0);
 }
 

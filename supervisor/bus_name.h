@@ -11,7 +11,7 @@ struct manager;
 /* Begins with the next turn of the loop. -ENOMEM. */
 int bus_name_start(struct manager *manager, struct failure *ret_failure);
 void bus_name_stop(struct manager *manager);
-/* The configuration is another one; an answer that is under way on the bus is sent first. */
+/* The configuration is another one; an answer that is under way on the bus is sent first. Nothing where it was not begun. */
 void bus_name_apply(struct manager *manager);
 /* Before an exec: sends what is answered and not sent yet, as far as the bus takes it at once. */
 void bus_name_pass(struct manager *manager);

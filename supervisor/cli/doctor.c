@@ -112,7 +112,8 @@ const struct command command_doctor = {
         .text = "One line each: ok, bad, or ? for what cannot be found out (run it as root for the most).\n"
                 "It looks at the kernel, the clock, directories, lock files, the service's rights on every\n"
                 "source and destination, the watchdog, scheduling priorities, the confinement of workers,\n"
-                "core dumps, the name on the system bus, and credentials. It exits with 0 only if all is well, with 4 if something is bad.",
+                "core dumps, the name on the system bus, and credentials. It exits with 0 only if all is\n"
+                "well, with 4 if something is bad.",
         .options = CLI(CONFIG) | CLI(STATE) | CLI(RUNTIME),
         .run = run,
 };

@@ -71,6 +71,8 @@ static void expect_sound(const struct config *config, const uint8_t *data, size_
         fuzz_must(config->sessions_max >= 1 && config->sessions_max <= LAYOUT_SLOT_COUNT_MAX, "sessions");
         fuzz_must(config->workers_max >= 1 && config->workers_max <= LAYOUT_WORKER_COUNT_MAX, "workers");
         fuzz_must(config->destination_count <= LAYOUT_POOL_COUNT_MAX, "destinations");
+        if (config->bus_name)
+                expect_from_input(data, bytes, config->bus_name);
         for (uint32_t i = 0; i < config->destination_count; i++) {
                 fuzz_must(text_is_name(config->destinations[i].name), "%s", config->destinations[i].name);
                 expect_from_input(data, bytes, config->destinations[i].name);
