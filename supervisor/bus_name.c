@@ -4,7 +4,7 @@
  *
  * We die here: the bus gives the name up with our connection, and the next supervisor asks for it; while the bus has
  * not seen our end, the next one stands in the queue. Must not touch: anything else of the supervisor; no call that
- * waits for the bus (V11). */
+ * waits for the bus (V12). */
 #include "supervisor/bus_name.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A name on the system bus, for who asks there: off unless `bus-name` of the configuration names one.
  *
- * V11 Nothing waits for the bus. It may be absent, refuse, end or hang: every step is asynchronous, what fails is told once
+ * V12 Nothing waits for the bus. It may be absent, refuse, end or hang: every step is asynchronous, what fails is told once
  *     and tried again after a growing wait (0.1 s to 30 s), and the control socket is served all the while. */
 #pragma once
 

@@ -553,7 +553,8 @@ static void raw_free(struct config_raw *raw) {
         config_arena_free(raw->arena);
 }
 
-int config_load(const char *path, struct config **ret_config, struct failure *ret_failure) {
+/* With its drop-ins and credentials, or alone. */
+static int load(const char *path, bool alone, struct config **ret_config, struct failure *ret_failure) {
         _cleanup_(raw_free) struct config_raw raw = {};
         _cleanup_config_ struct config *config = NULL;
         int r;
@@ -564,14 +565,21 @@ int config_load(const char *path, struct config **ret_config, struct failure *re
         config = calloc(1, sizeof *config);
         if (!config)
                 return failure_set(ret_failure, -ENOMEM, FAILURE_STOP, "%s: out of memory", path);
-        r = files_read(&raw, config, path, ret_failure);
-        if (r < 0)
-                return r;
-        r = config_check(&raw, path, config, ret_failure);
+        r = alone ? file_read(&raw, config, path, ret_failure) : files_read(&raw, config, path, ret_failure);
+        if (r >= 0)
+                r = config_check(&raw, path, config, ret_failure);
         if (r < 0)
                 return r;
         *ret_config = TAKE(config);
         return 0;
+}
+
+int config_load(const char *path, struct config **ret_config, struct failure *ret_failure) {
+        return load(path, false, ret_config, ret_failure);
+}
+
+int config_load_alone(const char *path, struct config **ret_config, struct failure *ret_failure) {
+        return load(path, true, ret_config, ret_failure);
 }
 
 void config_free(struct config *config) {

@@ -48,8 +48,10 @@ struct config {
 /* Reads and checks the file and its drop-ins. 0 and *ret_config (config_free()), or -errno and a sentence
  * with file, line, key and the nearest valid one. Every URL has passed url_parse() and option_check(). */
 int config_load(const char *path, struct config **ret_config, struct failure *ret_failure);
+/* The same of that file and nothing else: of what config_write() wrote, which is the whole. */
+int config_load_alone(const char *path, struct config **ret_config, struct failure *ret_failure);
 void config_free(struct config *config); /* NULL is accepted */
-/* The same as one text, which config_load() reads back; the caller frees it. 0 or -ENOMEM. */
+/* The same as one text, which config_load_alone() reads back; the caller frees it. 0 or -ENOMEM. */
 int config_write(const struct config *config, char **ret_text);
 void config_freep(struct config **config);
 #define _cleanup_config_ _cleanup_(config_freep)

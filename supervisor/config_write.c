@@ -45,6 +45,7 @@ int config_write(const struct config *config, char **ret_text) {
                 config->stall_timeout_usec, config->adopt_timeout_usec);
         fprintf(out, "sessions = %" PRIu32 "\nmax-workers = %" PRIu32 "\n", config->sessions_max,
                 config->workers_max);
+        fprintf(out, "bus-name = %s\n", config->bus_name ? config->bus_name : "no");
         for (uint32_t i = 0; i < config->destination_count; i++)
                 write_destination(&config->destinations[i], out);
         for (uint32_t i = 0; i < config->source_count; i++)

@@ -97,7 +97,7 @@ int last_good_load(struct manager *manager, int r, const struct failure *failure
         if (segment_open(manager->directories.runtime, false, &segment, NULL) < 0 || !runs(segment))
                 return r;
         (void) snprintf(path, sizeof path, "%s/" GOOD_NAME, manager->directories.runtime);
-        if (config_load(path, &manager->config, NULL) < 0)
+        if (config_load_alone(path, &manager->config, NULL) < 0)
                 return r;
         (void) snprintf(manager->config_refused, sizeof manager->config_refused, "%s", failure->text);
         return 0;

@@ -53,6 +53,7 @@ static void expect_same(const struct config *a, const struct config *b) {
         cr_assert_eq(a->adopt_timeout_usec, b->adopt_timeout_usec);
         cr_assert_eq(a->sessions_max, b->sessions_max);
         cr_assert_eq(a->workers_max, b->workers_max);
+        cr_assert_str_eq(a->bus_name ? a->bus_name : "no", b->bus_name ? b->bus_name : "no");
         cr_assert_eq(a->destination_count, b->destination_count);
         cr_assert_eq(a->source_count, b->source_count);
         cr_assert_eq(a->session_count, b->session_count);
@@ -107,6 +108,7 @@ Test(config_write, U6_every_key) {
         size_t keys = 0;
 
         survives("[baton]\nstall-timeout = 1500ms\nadopt-timeout = 2min\nsessions = 77\nmax-workers = 13\n"
+                 "bus-name = org.baton.Second\n"
                  "[destination z]\nurl = sqlite:/z.db\nworkers = 3\nbatch-rows = 17\nbatch-bytes = 5000\n"
                  "batch-time = 1234us\nparked-limit = 0\nfused = no\ncores = yes\n"
                  "[destination a]\nurl = file:/a/%25Y.jsonl\nworkers = 0\n"
@@ -114,11 +116,12 @@ Test(config_write, U6_every_key) {
                  "[source b]\nurl = sqlite:/b.db\nto = a\n");
         config = load("baton.conf");
         cr_assert_eq(config->stall_timeout_usec, 1500000);
+        cr_assert_str_eq(config->bus_name, "org.baton.Second");
         cr_assert_eq(config->destinations[0].batch_usec, 1234);
         for (unsigned section = 0; section < CONFIG_SECTION_COUNT; section++)
                 for (const struct config_key *key = config_keys[section]; key->key; key++)
                         keys++;
-        cr_assert_eq(keys, 14, "a key is new: config_write() and this test have to know it");
+        cr_assert_eq(keys, 15, "a key is new: config_write() and this test have to know it");
 }
 
 Test(config_write, U6_drop_ins_become_one_file) {

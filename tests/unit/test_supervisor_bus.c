@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The name on the system bus, with a dbus-daemon of the test's own and the policy that is installed: who may ask (R3),
- * and a bus that is absent, refuses, ends or hangs (V11). */
+ * and a bus that is absent, refuses, ends or hangs (V12). */
 #include <grp.h>
 #include <pwd.h>
 #include <systemd/sd-bus.h>
@@ -293,7 +293,7 @@ static uint64_t ping_usec(struct manager *manager) {
         return clock_usec() - since_usec;
 }
 
-Test(supervisor_bus, V11_a_bus_that_ends_is_found_again) {
+Test(supervisor_bus, V12_a_bus_that_ends_is_found_again) {
         struct manager *manager;
 
         manager = start_named(NAME);
@@ -313,7 +313,7 @@ Test(supervisor_bus, V11_a_bus_that_ends_is_found_again) {
         supervisor_stop(manager);
 }
 
-Test(supervisor_bus, V11_a_bus_that_hangs_is_waited_for_by_nobody) {
+Test(supervisor_bus, V12_a_bus_that_hangs_is_waited_for_by_nobody) {
         struct manager *manager;
         pid_t pid;
 
@@ -344,7 +344,7 @@ Test(supervisor_bus, V11_a_bus_that_hangs_is_waited_for_by_nobody) {
         supervisor_stop(manager); /* nor is it at the end */
 }
 
-Test(supervisor_bus, V11_a_policy_that_forbids_it_is_named_once) {
+Test(supervisor_bus, V12_a_policy_that_forbids_it_is_named_once) {
         struct manager *manager;
 
         bus_configure(false);
@@ -361,7 +361,7 @@ Test(supervisor_bus, V11_a_policy_that_forbids_it_is_named_once) {
         supervisor_stop(manager);
 }
 
-Test(supervisor_bus, V11_a_name_that_another_process_has_is_waited_for) {
+Test(supervisor_bus, V12_a_name_that_another_process_has_is_waited_for) {
         struct manager *manager;
         sd_bus *other = NULL;
 
@@ -396,7 +396,7 @@ static void _noreturn_ flood(void) {
 }
 
 /* Who asks without end costs the supervisor's time, bounded; nobody else waits for it. */
-Test(supervisor_bus, V11_a_flood_of_calls_takes_nothing_from_others) {
+Test(supervisor_bus, V12_a_flood_of_calls_takes_nothing_from_others) {
         uint64_t looks = 0, last = 0;
         struct manager *manager;
         int status;

@@ -92,6 +92,29 @@ Test(supervisor_last_good, U6_a_bad_configuration_stops_nothing_that_runs) {
         end(manager);
 }
 
+/* What was good stands alone: the credential that is bad now is no part of it. */
+Test(supervisor_last_good, U6_a_bad_credential_stops_nothing_that_runs) {
+        struct manager *manager;
+        char path[600];
+        FILE *file;
+
+        killed_with(1, 2);
+        (void) snprintf(path, sizeof path, "%s/credentials", place.state);
+        cr_assert_eq(mkdir(path, 0700), 0);
+        (void) setenv("CREDENTIALS_DIRECTORY", path, 1);
+        (void) snprintf(path, sizeof path, "%s/credentials/baton_x.conf", place.state);
+        file = fopen(path, "we");
+        cr_assert_not_null(file);
+        (void) fputs("[sorce x]\n", file);
+        cr_assert_eq(fclose(file), 0);
+        log_listen();
+        manager = supervisor_start();
+        cr_assert_eq(log_said("the last good one goes on: "), 1);
+        cr_assert_eq(log_said("/credentials/baton_x.conf:1: unknown section"), 1);
+        until(manager, is_balanced(manager, 2, 1));
+        end(manager);
+}
+
 Test(supervisor_last_good, U6_a_missing_one_is_bad) {
         struct manager *manager;
 

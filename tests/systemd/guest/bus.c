@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The name on the system bus, under the unit and the policy that are installed (R3, V11). */
+/* The name on the system bus, under the unit and the policy that are installed (R3, V12). */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
