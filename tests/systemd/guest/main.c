@@ -53,8 +53,8 @@ static const struct step *const tables[] = {
         steps_journald,    /* what is told */
         steps_upgrade,     /* without a gap, or refused */
         steps_rights,      /* who may what; foreign outboxes, which the judge does not know: last */
-        steps_bus,         /**/
-        steps_credentials, /**/
+        steps_bus,         /* the same rights there; a bus that ends */
+        steps_credentials, /* and nobody else reads them */
 };
 
 static unsigned taken, skipped;
