@@ -129,7 +129,7 @@ static int on_requested(sd_bus_message *reply, void *context, sd_bus_error *ret_
         else if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED))
                 missing(self, REFUSED,
                         "its policy lets this user not have it (org.baton.conf, for user baton, belongs in "
-                        "/usr/share/dbus-1/system.d or /etc/dbus-1/system.d)");
+                        "/usr/share/dbus-1/system.d or /etc/dbus-1/system.d; then `systemctl reload dbus`)");
         else
                 missing(self, REFUSED, error->message && error->message[0] ? error->message : error->name);
         if (answer == 1 || answer == 4) /* primary owner; already */

@@ -19,11 +19,13 @@ DESTDIR=$root PREFIX=$prefix LIBEXECDIR=$libexecdir packaging/install.sh "$bin"
 cp "$build/systemd/guest" "$root/baton-test/"
 ln -s /bin/sh "$prefix/bin/baton" "$libexecdir/baton-checker" "$libexecdir/batond" "$root/baton-test/"
 ln -s "$libexecdir" "$root/baton-test/lib"
+mkdir -p "$root/etc/dbus-1/system.d"
+ln -sf "$prefix/share/dbus-1/system.d/org.baton.conf" "$root/etc/dbus-1/system.d/" # the bus looks below /usr alone
 # An overlay shows other numbers of files than the kernel's list of locks.
 container_run "${SYSTEMD_TEST_SECONDS:-280}" <<END
 Environment=BATON_BIN=/baton-test BENCH_QUICK=${BENCH_QUICK:-0}
 ExecStart=/bin/sh -c 'mkdir -p /var/lib/baton && mount -t tmpfs tmpfs /var/lib/baton'
-ExecStart=/bin/sh -c 'systemd-sysusers && systemd-tmpfiles --create baton.conf && journalctl --update-catalog'
+ExecStart=/bin/sh -c 'systemd-sysusers && systemd-tmpfiles --create baton.conf && { systemctl reload dbus.service || true; } && journalctl --update-catalog'
 ExecStart=systemctl daemon-reload
 ExecStart=/baton-test/guest "${1:-}"
 END
