@@ -130,6 +130,33 @@ PROGRAMS := \
 CHECKER := $(call program,bin/baton-checker,prove/checker/main.c,checker,$(DATABASE_LDLIBS))
 PROVE := $(call program,bin/baton-prove,prove/main.c,crash power torture prove tracer world shm base,$(DATABASE_LDLIBS) -lseccomp -lsystemd)
 
+# The product as the next layout would have it (LAYOUT_NEXT in shm/layout.h), into $(BUILD)/next/bin, for
+# tests/integration/test_layout.c: what knows the layout is compiled a second time, the rest is shared.
+NEXT := $(BUILD)/next
+next_objects = $(patsubst %.c,$(NEXT)/obj/%.o,$(filter-out $(2),$(wildcard $(1)/*.c)))
+NEXT_SUPERVISOR := $(call next_objects,supervisor,supervisor/main.c)
+NEXT_CLI := $(call next_objects,supervisor/cli)
+NEXT_SHM := $(call next_objects,shm)
+$(NEXT_SUPERVISOR) $(NEXT_CLI) $(NEXT)/obj/supervisor/main.o: DEFINES = -DLIBEXECDIR='"$(LIBEXECDIR)"'
+$(NEXT)/obj/%.o: %.c $(BUILD)/flags $(BUILD)/prefix
+	@mkdir -p $(@D)
+	$(call say,CC,$(NEXT)/$<)
+	$(Q)$(CC) $(BATON_CFLAGS) -DLAYOUT_NEXT $(DEFINES) -MMD -MP -c -o $@ $<
+
+# $(1) path below NEXT, $(2) objects, $(3) archives, $(4) what the linker needs besides
+define next_rule
+$(NEXT)/$(1): $(2) $(call archives,$(3)) $(COUNTERS)
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(BATON_LDFLAGS) -o $$@ $(2) -Wl,--start-group $(call archives,$(3)) -Wl,--end-group $(4)
+endef
+next_program = $(eval $(call next_rule,$(1),$(2),$(3),$(4)))$(NEXT)/$(1)
+
+NEXT_PROGRAMS := \
+	$(call next_program,bin/batond,$(NEXT)/obj/supervisor/main.o $(NEXT_SUPERVISOR) $(NEXT_SHM),base,-linih -lsystemd) \
+	$(call next_program,bin/baton-worker,$(call next_objects,worker) $(NEXT_SHM),destination source journal base,$(DATABASE_LDLIBS) -lurcu-memb -lurcu-common -lseccomp -lsystemd) \
+	$(call next_program,bin/baton,$(NEXT_CLI) $(NEXT_SUPERVISOR) $(NEXT_SHM),destination source journal base,$(DATABASE_LDLIBS) -linih -lsystemd)
+
 # Preloaded into real processes by tests and by `baton prove`; never sanitized, so that they can stand
 # before any runtime.
 FAULTS := $(addprefix $(BUILD)/bin/baton-,faults.so clock.so identity.so)
@@ -157,6 +184,9 @@ INTEGRATION_TESTS := $(call test_programs,$(wildcard tests/integration/test_*.c)
 BENCHES := $(patsubst tests/bench/%.c,bench/%,$(wildcard tests/bench/bench_*.c))
 BENCHES := $(foreach bench,$(BENCHES),$(call program,$(bench),tests/$(bench).c,benchlib world $(PRODUCT_LIBRARIES),$(ALL_LDLIBS)))
 $(UNIT_TESTS) $(INTEGRATION_TESTS): $(ARENA) | $(PLANTED)
+# The same test where the layout before has other strides.
+NEXT_TEST := $(call next_program,tests/test_shm_layout_next,$(NEXT)/obj/tests/unit/test_shm_layout.o $(NEXT_SHM),base,$(TEST_LDLIBS))
+$(NEXT_TEST): $(ARENA)
 
 POWERCUT := $(call program,powercut/powercut,tests/powercut/host/main.c,powerhost base) \
 	$(call program,powercut/guest,tests/powercut/guest/main.c,powerguest world shm base,-lsqlite3)
@@ -178,7 +208,7 @@ FUZZERS := $(foreach target,$(FUZZ_TARGETS),$(call program,tests/fuzz/fuzz_$(tar
 # ---- What a person asks for ------------------------------------------------------------------------
 .PHONY: model all tests check unit integration crash errors crash-points power torture mutants demo install lint format bench clean help
 all: $(PROGRAMS) $(CHECKER) $(PROVE) $(FAULTS)
-tests: all $(UNIT_TESTS) $(INTEGRATION_TESTS)
+tests: all $(NEXT_PROGRAMS) $(NEXT_TEST) $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
 tests: $(FUZZERS)
 
@@ -192,12 +222,12 @@ run_tests = BATON_BIN=$(abspath $(BUILD)/bin) BATON_PREFIX='$(PREFIX)' BATON_LIB
 check:
 	$(Q)packaging/install-deps.sh check
 	$(Q)$(MAKE) tests $(SYSTEMD_GUEST)
-	$(Q)BENCH_QUICK=1 $(run_tests) $(CONTAINER_SCRIPTS) $(UNIT_TESTS) $(UNIT_SCRIPTS) $(FUZZERS) $(INTEGRATION_TESTS) $(INTEGRATION_SCRIPTS)
+	$(Q)BENCH_QUICK=1 $(run_tests) $(CONTAINER_SCRIPTS) $(UNIT_TESTS) $(NEXT_TEST) $(UNIT_SCRIPTS) $(FUZZERS) $(INTEGRATION_TESTS) $(INTEGRATION_SCRIPTS)
 
-unit: all $(UNIT_TESTS)
-	$(Q)$(run_tests) $(UNIT_TESTS) $(UNIT_SCRIPTS)
+unit: all $(UNIT_TESTS) $(NEXT_TEST)
+	$(Q)$(run_tests) $(UNIT_TESTS) $(NEXT_TEST) $(UNIT_SCRIPTS)
 
-integration: all $(INTEGRATION_TESTS)
+integration: all $(NEXT_PROGRAMS) $(INTEGRATION_TESTS)
 	$(Q)$(run_tests) $(INTEGRATION_TESTS) $(INTEGRATION_SCRIPTS)
 
 # Lines and branches of shm/ and worker/ that the proof reaches, by gcov: a build of its own (which has the crash points
@@ -360,4 +390,4 @@ help:
 
 .PHONY: FORCE
 .SECONDARY:
--include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj -name '*.d')
+-include $(shell test -d $(BUILD)/obj && find $(BUILD)/obj $(wildcard $(NEXT)/obj) -name '*.d')

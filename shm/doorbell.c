@@ -45,7 +45,7 @@ void doorbell_ring(struct segment *segment, uint64_t ref) {
 
         if (!life_is_live(segment, ref))
                 return;
-        worker = segment->workers + worker_ref_index(ref);
+        worker = segment_worker(segment, worker_ref_index(ref));
         /* Release; pairs with the acquire in life_wait(): who sees the ring sees the inbox bit. */
         (void) atomic_fetch_add_explicit(&worker->doorbell, 1, memory_order_release);
         futex_wake_shared(&worker->doorbell, INT_MAX);

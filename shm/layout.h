@@ -19,7 +19,24 @@
 #include <assert.h>
 
 #define LAYOUT_MAGIC 0x47455346424e5442ULL /* "BTNBFSEG" */
-#define LAYOUT_NUMBER 1u
+
+/* What each layout has over the one before it. A program works in segments of two: of LAYOUT_NUMBER, which it makes, and
+ * of the one before (L1; README.md, "Changing the layout").
+ *   1  the first
+ *   2  words in what was padding in 1, and zero there:
+ * LAYOUT_NEXT is a build for tests, of a layout that does not exist yet: four elements have one more line. */
+#ifndef LAYOUT_NEXT
+#define LAYOUT_NUMBER 2u
+/* The one before: its number; bytes of a pool, a worker, a slot, a config, a status. */
+#define LAYOUT_BEFORE 1, 1536, 384, 192, 1280, 640
+#define LAYOUT_NEXT_LINES 0
+#define LAYOUT_NEXT_LINE
+#else
+#define LAYOUT_NUMBER 3u
+#define LAYOUT_BEFORE 2, 1536, 384, 192, 1280, 640
+#define LAYOUT_NEXT_LINES 1
+#define LAYOUT_NEXT_LINE LAYOUT_LINE_ALIGNED _Atomic uint64_t next_word;
+#endif
 
 #define LAYOUT_LINE 64
 #define LAYOUT_NAME_BYTES 64
@@ -119,6 +136,7 @@ struct layout_pool {
         uint32_t fused;        /* 1: take the fused path where it exists (M13) */
         char name[LAYOUT_NAME_BYTES];
         char url[LAYOUT_URL_BYTES];
+        LAYOUT_NEXT_LINE
 };
 
 /* ---- workers -------------------------------------------------------------------------------- */
@@ -176,6 +194,7 @@ struct layout_worker {
         _Atomic uint32_t note_is_exact; /* 1: position is the row in hand (row path); 0: a batch after it */
         _Atomic uint64_t note_position;
         _Atomic uint32_t fault_signal; /* of its own doing: SEGV, BUS, ILL, FPE, ABRT, SYS */
+        LAYOUT_NEXT_LINE
 };
 enum worker_phase {
         PHASE_STARTING = 0,
@@ -228,6 +247,7 @@ struct layout_slot {
         _Atomic uint64_t assigned_ref;
         _Atomic uint64_t heir_ref;
         _Atomic uint64_t adopt_request; /* +1 at each `baton adopt` */
+        LAYOUT_NEXT_LINE
 };
 enum death_note { DEATH_NONE = 0, DEATH_IN_BATCH = 1 /* after position */, DEATH_ON_EVENT = 2 /* at it */ };
 enum slot_take { TAKE_ASSIGNED = 1, TAKE_HANDOVER = 2, TAKE_HEIR = 3, TAKE_BALANCE = 4 };
@@ -282,6 +302,7 @@ struct layout_status {
                                               * owner of any session of the source, cleared by this one's */
         _Atomic uint64_t suspect_until;      /* the end of the batch that a fault died in */
         _Atomic uint32_t suspect;            /* 1: take the row path, one event at a time */
+        LAYOUT_NEXT_LINE
 };
 
 /* ---- inboxes: inbox_words × 64 bits for each worker: "look at this slot" hints (S12) ---------- */
@@ -289,10 +310,11 @@ struct layout_status {
 #define LAYOUT_HEADER_BYTES 4096u
 
 static_assert(sizeof(struct layout_header) <= LAYOUT_HEADER_BYTES, "header fits its page");
-static_assert(sizeof(struct layout_pool) % LAYOUT_LINE == 0, "whole lines");
-static_assert(sizeof(struct layout_worker) % LAYOUT_LINE == 0, "whole lines");
-static_assert(sizeof(struct layout_worker) == 6 * LAYOUT_LINE, "worker: one line per writer");
-static_assert(sizeof(struct layout_slot) == 3 * LAYOUT_LINE, "slot: mutex and owner, history, supervisor");
-static_assert(sizeof(struct layout_config) % LAYOUT_LINE == 0, "whole lines");
-static_assert(sizeof(struct layout_status) % LAYOUT_LINE == 0, "whole lines");
 static_assert(offsetof(struct layout_worker, life) < LAYOUT_LINE, "life word beside its mutex");
+/* Another size is another layout (L2): first the number, then these. */
+static_assert(sizeof(struct layout_pool) == (24 + LAYOUT_NEXT_LINES) * LAYOUT_LINE, "layout 2");
+static_assert(sizeof(struct layout_worker) == (6 + LAYOUT_NEXT_LINES) * LAYOUT_LINE, "one line per writer");
+static_assert(sizeof(struct layout_slot) == (3 + LAYOUT_NEXT_LINES) * LAYOUT_LINE,
+              "mutex and owner, history, supervisor");
+static_assert(sizeof(struct layout_config) == 20 * LAYOUT_LINE, "layout 2");
+static_assert(sizeof(struct layout_status) == (10 + LAYOUT_NEXT_LINES) * LAYOUT_LINE, "layout 2");

@@ -27,11 +27,11 @@ bool life_is_live(const struct segment *segment, uint64_t ref) {
         const struct layout_worker *worker;
         uint64_t life;
 
-        assert(segment && segment->workers);
+        assert(segment && segment->workers.first);
 
         if (ref == 0 || worker_ref_index(ref) >= segment->worker_count)
                 return false;
-        worker = segment->workers + worker_ref_index(ref);
+        worker = segment_worker(segment, worker_ref_index(ref));
         life = atomic_load_explicit(&worker->life, memory_order_acquire);
         return life_word_ref(worker_ref_index(ref), life) == ref &&
                (life_word_state(life) == LIFE_LIVE || life_word_state(life) == LIFE_ENTERING) &&
@@ -45,7 +45,7 @@ bool life_may_be_given(const struct segment *segment, uint64_t ref, uint32_t poo
 
         if (!life_is_live(segment, ref))
                 return false;
-        worker = segment->workers + worker_ref_index(ref);
+        worker = segment_worker(segment, worker_ref_index(ref));
         return life_word_state(atomic_load_explicit(&worker->life, memory_order_acquire)) == LIFE_LIVE &&
                atomic_load_explicit(&worker->pool_index, memory_order_acquire) == pool_index &&
                atomic_load_explicit(&worker->drain_ref, memory_order_relaxed) != ref &&
@@ -59,10 +59,10 @@ bool life_process_is_gone(const struct segment *segment, uint32_t worker_index) 
         int pid_fd, r;
         bool is_gone;
 
-        assert(segment && segment->workers);
+        assert(segment && segment->workers.first);
         assert(worker_index < segment->worker_count);
 
-        worker = segment->workers + worker_index;
+        worker = segment_worker(segment, worker_index);
         pid = atomic_load_explicit(&worker->pid, memory_order_relaxed);
         start_ticks = atomic_load_explicit(&worker->start_ticks, memory_order_relaxed);
         if (pid == 0 || pid > INT32_MAX || start_ticks == 0)
@@ -87,11 +87,11 @@ bool life_is_proven_dead(const struct segment *segment, uint64_t ref) {
         const struct layout_worker *worker;
         uint64_t life;
 
-        assert(segment && segment->workers);
+        assert(segment && segment->workers.first);
 
         if (ref == 0 || worker_ref_index(ref) >= segment->worker_count)
                 return false;
-        worker = segment->workers + worker_ref_index(ref);
+        worker = segment_worker(segment, worker_ref_index(ref));
         life = atomic_load_explicit(&worker->life, memory_order_acquire);
         if (life_word_ref(worker_ref_index(ref), life) != ref)
                 /* A later generation: the entry was used again, so this one was completed. */
@@ -108,10 +108,11 @@ uint32_t life_neighbours(const struct segment *segment, uint64_t self_ref, uint6
         assert(segment && self_index < segment->worker_count);
         assert(ret_refs || count == 0);
 
-        pool_index = atomic_load_explicit(&segment->workers[self_index].pool_index, memory_order_relaxed);
+        pool_index = atomic_load_explicit(&segment_worker(segment, self_index)->pool_index,
+                                          memory_order_relaxed);
         for (uint32_t i = 1; i < segment->worker_count && found < count; i++) {
                 uint32_t index = (self_index + i) % segment->worker_count;
-                const struct layout_worker *worker = segment->workers + index;
+                const struct layout_worker *worker = segment_worker(segment, index);
                 uint64_t ref = life_word_ref(index,
                                              atomic_load_explicit(&worker->life, memory_order_acquire));
 
@@ -140,7 +141,8 @@ static int life_admission(const struct segment *segment, uint32_t pool_index, st
                 return life_refuse(ret_failure, -ESTALE,
                                    "the segment is condemned; batond makes a new one, try again after that");
         if (pool_index >= segment->pool_count ||
-            atomic_load_explicit(&segment->pools[pool_index].state, memory_order_acquire) != POOL_ACTIVE)
+            atomic_load_explicit(&segment_pool(segment, pool_index)->state, memory_order_acquire) !=
+                    POOL_ACTIVE)
                 return life_refuse(ret_failure, -ESTALE,
                                    "its destination is not (or no longer) configured; nothing is to be done");
         return 0;
@@ -154,7 +156,7 @@ static int life_claim(struct segment *segment, uint32_t *ret_index) {
         assert(ret_index);
 
         for (uint32_t i = 0; i < segment->worker_count; i++) {
-                struct layout_worker *worker = segment->workers + i;
+                struct layout_worker *worker = segment_worker(segment, i);
                 uint64_t life = atomic_load_explicit(&worker->life, memory_order_acquire);
                 int r;
 
@@ -210,7 +212,7 @@ static void life_introduce(struct layout_worker *worker, uint32_t pool_index, ui
 /* The mutex is ours: publish, then look, so that orphans can be given to this worker, too. */
 static int life_publish(struct segment *segment, uint32_t index, uint32_t pool_index, uint64_t *ret_ref,
                         struct failure *ret_failure) {
-        struct layout_worker *worker = segment->workers + index;
+        struct layout_worker *worker = segment_worker(segment, index);
         uint64_t life = atomic_load(&worker->life), ref;
         int r;
 
@@ -269,11 +271,12 @@ int life_enter(struct segment *segment, uint32_t pool_index, uint64_t *ret_ref, 
         if (r < 0)
                 return life_refuse(ret_failure, r,
                                    "all entries of the worker table are in use; raise `max-workers`");
-        worker = segment->workers + index;
+        worker = segment_worker(segment, index);
         /* All rests on this: the kernel finds our thread in that very word when we die (S1). */
         assert((atomic_load(lock_word(&worker->life_mutex)) & FUTEX_TID_MASK) == (uint32_t) gettid());
         CRASH_POINT("shm.K1");
         life_introduce(worker, pool_index, start_ticks);
+        LAYOUT_NEXT_TOUCH(segment->workers, worker);
         CRASH_POINT("shm.K2");
 
         r = life_publish(segment, index, pool_index, ret_ref, ret_failure);
@@ -292,7 +295,7 @@ static bool life_owns_a_slot(const struct segment *segment, uint64_t ref, uint32
         assert(ref != 0);
 
         for (uint32_t i = 0; i < segment_slot_used(segment); i++) {
-                const struct layout_slot *slot = segment->slots + i;
+                const struct layout_slot *slot = segment_slot(segment, i);
 
                 if (atomic_load_explicit(&slot->owner_ref, memory_order_relaxed) == ref &&
                     atomic_load_explicit(&slot->state, memory_order_relaxed) == SLOT_OWNED &&
@@ -311,7 +314,7 @@ void life_leave(struct segment *segment, uint64_t ref) {
         assert(segment && segment->writable && worker_ref_index(ref) < segment->worker_count);
         assert(lock_is_held(LOCK_LIFE) && !lock_is_held(LOCK_POOL));
 
-        worker = segment->workers + worker_ref_index(ref);
+        worker = segment_worker(segment, worker_ref_index(ref));
         pool_index = atomic_load(&worker->pool_index);
         if (pool_index >= segment->pool_count) {
                 /* Somebody wrote over our record. What we hold says more: the end of the process. */

@@ -82,7 +82,7 @@ static int watch_counter(struct wait_set *set, _Atomic uint32_t *word, uint32_t 
 static int life_survey(struct segment *segment, uint64_t self_ref, struct life_watch *watch,
                        struct wait_set *ret_set) {
         uint32_t self_index = worker_ref_index(self_ref);
-        struct layout_worker *self = segment->workers + self_index;
+        struct layout_worker *self = segment_worker(segment, self_index);
         uint32_t pool_index = atomic_load_explicit(&self->pool_index, memory_order_relaxed);
         int news;
 
@@ -92,13 +92,14 @@ static int life_survey(struct segment *segment, uint64_t self_ref, struct life_w
         news = watch_counter(ret_set, &self->doorbell, &watch->doorbell, LIFE_NEWS_DOORBELL);
         if (pool_index >= segment->pool_count)
                 return news; /* somebody wrote over our record: nothing to watch by it */
-        news |= watch_counter(ret_set, &segment->pools[pool_index].member_version, &watch->member_version,
-                              LIFE_NEWS_MEMBERS);
+        news |= watch_counter(ret_set, &segment_pool(segment, pool_index)->member_version,
+                              &watch->member_version, LIFE_NEWS_MEMBERS);
         if (segment_is_condemned(segment))
                 return news; /* nobody can act on a death any more: told once (MEMBERS), never a busy loop */
 
         for (uint32_t i = 1; i < segment->worker_count; i++) {
-                struct layout_worker *worker = segment->workers + (self_index + i) % segment->worker_count;
+                struct layout_worker *worker = segment_worker(segment,
+                                                              (self_index + i) % segment->worker_count);
                 uint64_t life = atomic_load_explicit(&worker->life, memory_order_acquire);
                 uint32_t value;
 

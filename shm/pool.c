@@ -24,7 +24,7 @@ void pool_announce(struct segment *segment, uint32_t pool_index) {
         assert(segment && segment->writable);
         assert(pool_index < segment->pool_count);
 
-        pool = segment->pools + pool_index;
+        pool = segment_pool(segment, pool_index);
         (void) atomic_fetch_add_explicit(&pool->member_version, 1, memory_order_release);
         futex_wake_shared(&pool->member_version, INT_MAX);
 }
@@ -60,7 +60,7 @@ int pool_lock(struct segment *segment, uint32_t pool_index, uint64_t self_ref) {
         if (segment_is_condemned(segment))
                 return -ENOTRECOVERABLE;
 
-        pool = segment->pools + pool_index;
+        pool = segment_pool(segment, pool_index);
         r = lock_try(&pool->mutex, LOCK_POOL);
         if (r == -EBUSY)
                 r = pool_wait(segment, &pool->mutex);
@@ -88,7 +88,7 @@ void pool_unlock(struct segment *segment, uint32_t pool_index) {
         assert(segment && pool_index < segment->pool_count);
         assert(lock_is_held(LOCK_POOL));
 
-        pool = segment->pools + pool_index;
+        pool = segment_pool(segment, pool_index);
         atomic_store_explicit(&pool->mutex_holder_ref, 0, memory_order_release);
         atomic_store_explicit(&pool->mutex_since_usec, 0, memory_order_relaxed);
         lock_drop(&pool->mutex, LOCK_POOL);

@@ -21,7 +21,26 @@
 
 #define SEGMENT_NEW_NAME SEGMENT_FILE_NAME ".new"
 
-/* ---- where everything lies: a function of the two counts alone ------------------------------- */
+/* ---- where everything lies: a function of the layout and the two counts alone ---------------- */
+
+struct layout_sizes {
+        uint32_t number, pool, worker, slot, config, status;
+};
+
+static const struct layout_sizes layout_now = { LAYOUT_NUMBER,
+                                                sizeof(struct layout_pool),
+                                                sizeof(struct layout_worker),
+                                                sizeof(struct layout_slot),
+                                                sizeof(struct layout_config),
+                                                sizeof(struct layout_status) };
+static const struct layout_sizes layout_before = { LAYOUT_BEFORE };
+
+/* L1: NULL is a layout that this program does not work in. */
+static const struct layout_sizes *layout_find(uint32_t number) {
+        if (number == layout_now.number)
+                return &layout_now;
+        return number == layout_before.number ? &layout_before : NULL;
+}
 
 static uint64_t offset_after(uint64_t offset, uint64_t count, uint64_t bytes) {
         assert(offset % LAYOUT_LINE == 0);
@@ -31,19 +50,20 @@ static uint64_t offset_after(uint64_t offset, uint64_t count, uint64_t bytes) {
 }
 
 /* Fills sizes, counts and offsets. segment_open() compares a file's header with this, word for word,
- * so no offset of a file is ever computed with. */
-static void header_lay_out(struct layout_header *header, uint32_t worker_count, uint32_t slot_count) {
-        assert(header);
+ * so no size or offset of a file is ever computed with. */
+static void header_lay_out(struct layout_header *header, const struct layout_sizes *sizes,
+                           uint32_t worker_count, uint32_t slot_count) {
+        assert(header && sizes);
         assert(worker_count > 0 && worker_count <= LAYOUT_WORKER_COUNT_MAX);
         assert(slot_count > 0 && slot_count <= LAYOUT_SLOT_COUNT_MAX);
 
-        header->layout_number = LAYOUT_NUMBER;
+        header->layout_number = sizes->number;
         header->header_bytes = LAYOUT_HEADER_BYTES;
-        header->pool_bytes = sizeof(struct layout_pool);
-        header->worker_bytes = sizeof(struct layout_worker);
-        header->slot_bytes = sizeof(struct layout_slot);
-        header->config_bytes = sizeof(struct layout_config);
-        header->status_bytes = sizeof(struct layout_status);
+        header->pool_bytes = sizes->pool;
+        header->worker_bytes = sizes->worker;
+        header->slot_bytes = sizes->slot;
+        header->config_bytes = sizes->config;
+        header->status_bytes = sizes->status;
         header->mutex_bytes = sizeof(pthread_mutex_t);
         header->pool_count = LAYOUT_POOL_COUNT_MAX;
         header->worker_count = worker_count;
@@ -60,19 +80,19 @@ static void header_lay_out(struct layout_header *header, uint32_t worker_count, 
 }
 
 static void segment_point(struct segment *segment, void *base, const struct layout_header *checked) {
-        char *p;
+        char *p = base;
 
         assert(segment && base);
         assert(checked && checked->segment_bytes > LAYOUT_HEADER_BYTES);
 
-        p = base;
-        segment->header = (struct layout_header *) (void *) p;
-        segment->pools = (struct layout_pool *) (void *) (p + checked->pool_offset);
-        segment->workers = (struct layout_worker *) (void *) (p + checked->worker_offset);
-        segment->slots = (struct layout_slot *) (void *) (p + checked->slot_offset);
-        segment->configs = (struct layout_config *) (void *) (p + checked->config_offset);
-        segment->statuses = (struct layout_status *) (void *) (p + checked->status_offset);
+        segment->header = (struct layout_header *) base;
+        segment->pools = (struct segment_array){ p + checked->pool_offset, checked->pool_bytes };
+        segment->workers = (struct segment_array){ p + checked->worker_offset, checked->worker_bytes };
+        segment->slots = (struct segment_array){ p + checked->slot_offset, checked->slot_bytes };
+        segment->configs = (struct segment_array){ p + checked->config_offset, checked->config_bytes };
+        segment->statuses = (struct segment_array){ p + checked->status_offset, checked->status_bytes };
         segment->inboxes = (_Atomic uint64_t *) (void *) (p + checked->inbox_offset);
+        segment->layout_number = checked->layout_number;
         segment->pool_count = checked->pool_count;
         segment->worker_count = checked->worker_count;
         segment->slot_count = checked->slot_count;
@@ -85,7 +105,7 @@ static void segment_point(struct segment *segment, void *base, const struct layo
 static void segment_prefault(struct segment *segment) {
         uintptr_t page_mask = (uintptr_t) sysconf(_SC_PAGESIZE) - 1;
         uintptr_t ranges[2][2] = {
-                { (uintptr_t) segment->header, (uintptr_t) segment->configs },
+                { (uintptr_t) segment->header, (uintptr_t) segment->configs.first },
                 { (uintptr_t) segment->inboxes, (uintptr_t) segment->header + segment->bytes },
         };
 
@@ -138,21 +158,22 @@ static int segment_init_locks(struct segment *segment) {
         int r = 0;
 
         assert(segment && segment->writable);
-        assert(segment->pools && segment->workers && segment->slots);
+        assert(segment->pools.first && segment->workers.first && segment->slots.first);
 
         for (uint32_t i = 0; i < segment->pool_count && r >= 0; i++) {
-                r = lock_init(&segment->pools[i].mutex);
+                r = lock_init(&segment_pool(segment, i)->mutex);
                 if (r >= 0)
-                        r = lock_init(&segment->pools[i].turn);
+                        r = lock_init(&segment_pool(segment, i)->turn);
         }
         for (uint32_t i = 0; i < segment->worker_count && r >= 0; i++) {
-                r = lock_init(&segment->workers[i].life_mutex);
-                segment->workers[i].note_slot = LAYOUT_NONE;
-                segment->workers[i].pool_index = LAYOUT_NONE;
+                r = lock_init(&segment_worker(segment, i)->life_mutex);
+                segment_worker(segment, i)->note_slot = LAYOUT_NONE;
+                segment_worker(segment, i)->pool_index = LAYOUT_NONE;
         }
         for (uint32_t i = 0; i < segment->slot_count && r >= 0; i++) {
-                r = lock_init(&segment->slots[i].mutex);
-                segment->slots[i].epoch = segment->header->epoch_base; /* the first owner's is above it */
+                r = lock_init(&segment_slot(segment, i)->mutex);
+                segment_slot(segment, i)->epoch =
+                        segment->header->epoch_base; /* the first owner's is above it */
         }
         return r;
 }
@@ -212,7 +233,7 @@ int segment_create(const char *runtime_directory, const struct segment_geometry 
                         geometry->worker_count, geometry->slot_count, LAYOUT_WORKER_COUNT_MAX,
                         LAYOUT_SLOT_COUNT_MAX);
 
-        header_lay_out(&header, geometry->worker_count, geometry->slot_count);
+        header_lay_out(&header, &layout_now, geometry->worker_count, geometry->slot_count);
         memcpy(header.instance, instance, LAYOUT_INSTANCE_BYTES);
         header.epoch_base = epoch_base;
         header.created_realtime_usec = clock_realtime_usec();
@@ -253,39 +274,60 @@ static int header_refuse(struct failure *ret_failure, int r, const char *directo
         assert(r < 0);
 
         return failure_set(ret_failure, r, FAILURE_STOP,
-                           "%s/" SEGMENT_FILE_NAME " cannot be used: %s. Start batond: it makes a new one "
-                           "once no worker is left.",
+                           "%s/" SEGMENT_FILE_NAME " cannot be used: %s" SEGMENT_ADVICE_START
+                           ": it makes a new one once no worker is left.",
                            directory, why);
 }
 
-/* The header as read from the file, against what this program would have laid out for its counts. */
+/* L5: who may have made it, and what a person can do. */
+static int layout_refuse(struct failure *ret_failure, uint32_t number, const char *directory) {
+        return failure_set(ret_failure, -EPROTONOSUPPORT, FAILURE_STOP,
+                           "%s/" SEGMENT_FILE_NAME " cannot be used: it is of layout %u, and this program "
+                           "works with %u and %u" SEGMENT_ADVICE_LAYOUT
+                           " of the version that made it, or stop "
+                           "Baton and start it with this one: it drains, and makes a new segment.",
+                           directory, number, layout_now.number, layout_before.number);
+}
+
+static bool sizes_are(const struct layout_header *header, const struct layout_header *want) {
+        return header->header_bytes == want->header_bytes && header->pool_bytes == want->pool_bytes &&
+               header->worker_bytes == want->worker_bytes && header->slot_bytes == want->slot_bytes &&
+               header->config_bytes == want->config_bytes && header->status_bytes == want->status_bytes;
+}
+
+static bool offsets_are(const struct layout_header *header, const struct layout_header *want) {
+        return header->pool_count == want->pool_count && header->inbox_words == want->inbox_words &&
+               header->pool_offset == want->pool_offset && header->worker_offset == want->worker_offset &&
+               header->slot_offset == want->slot_offset && header->config_offset == want->config_offset &&
+               header->status_offset == want->status_offset && header->inbox_offset == want->inbox_offset &&
+               header->segment_bytes == want->segment_bytes;
+}
+
+/* The header as read from the file, against what a program of its layout would have laid out for its counts. */
 static int header_check(const struct layout_header *header, uint64_t file_bytes, const char *directory,
                         struct failure *ret_failure) {
+        const struct layout_sizes *sizes;
         struct layout_header want = {};
 
         assert(header && directory);
 
         if (header->magic != LAYOUT_MAGIC)
                 return header_refuse(ret_failure, -EBADMSG, directory, "it is not a segment of Baton");
-        if (header->layout_number != LAYOUT_NUMBER || header->header_bytes != LAYOUT_HEADER_BYTES ||
-            header->pool_bytes != sizeof(struct layout_pool) ||
-            header->worker_bytes != sizeof(struct layout_worker) ||
-            header->slot_bytes != sizeof(struct layout_slot) ||
-            header->config_bytes != sizeof(struct layout_config) ||
-            header->status_bytes != sizeof(struct layout_status) ||
-            header->mutex_bytes != sizeof(pthread_mutex_t))
+        sizes = layout_find(header->layout_number);
+        if (!sizes)
+                return layout_refuse(ret_failure, header->layout_number, directory);
+        if (header->mutex_bytes != sizeof(pthread_mutex_t))
                 return header_refuse(ret_failure, -EPROTONOSUPPORT, directory,
-                                     "it was made by another version of Baton or another C library");
+                                     "its mutexes are those of another C library");
         if (header->worker_count == 0 || header->worker_count > LAYOUT_WORKER_COUNT_MAX ||
             header->slot_count == 0 || header->slot_count > LAYOUT_SLOT_COUNT_MAX)
                 return header_refuse(ret_failure, -EBADMSG, directory, "its counts are out of range");
 
-        header_lay_out(&want, header->worker_count, header->slot_count);
-        if (header->pool_count != want.pool_count || header->inbox_words != want.inbox_words ||
-            header->pool_offset != want.pool_offset || header->worker_offset != want.worker_offset ||
-            header->slot_offset != want.slot_offset || header->config_offset != want.config_offset ||
-            header->status_offset != want.status_offset || header->inbox_offset != want.inbox_offset ||
-            header->segment_bytes != want.segment_bytes)
+        header_lay_out(&want, sizes, header->worker_count, header->slot_count);
+        if (!sizes_are(header, &want))
+                return header_refuse(ret_failure, -EBADMSG, directory,
+                                     "its sizes are not those of its layout");
+        if (!offsets_are(header, &want))
                 return header_refuse(ret_failure, -EBADMSG, directory, "its offsets do not add up");
         if (file_bytes < want.segment_bytes)
                 return header_refuse(ret_failure, -EBADMSG, directory, "it is truncated");

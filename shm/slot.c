@@ -88,7 +88,7 @@ int slot_read(const struct segment *segment, uint32_t slot_index, struct slot_vi
 
         if (slot_index >= segment->slot_count)
                 return -ERANGE;
-        slot = segment->slots + slot_index;
+        slot = segment_slot(segment, slot_index);
         slot_read_words(slot, &view);
         view.quarantined = atomic_load_explicit(&slot->quarantined, memory_order_relaxed) != 0;
         view.wanted = atomic_load_explicit(&slot->wanted, memory_order_relaxed) != 0;
@@ -114,7 +114,7 @@ bool slot_is_owned_by(const struct segment *segment, uint32_t slot_index, uint64
         assert(segment && slot_index < segment->slot_count);
         assert(self_ref != 0);
 
-        slot = segment->slots + slot_index;
+        slot = segment_slot(segment, slot_index);
         return atomic_load_explicit(&slot->owner_ref, memory_order_acquire) == self_ref &&
                atomic_load_explicit(&slot->epoch, memory_order_acquire) == epoch;
 }
@@ -260,6 +260,7 @@ static int slot_apply_to_orphan(struct segment *segment, struct layout_slot *slo
         CRASH_POINT("shm.K17");
         slot_settle(slot);
         r = slot_apply(slot, change);
+        LAYOUT_NEXT_TOUCH(segment->slots, slot);
         atomic_store_explicit(&slot->orphan_attempts, 0, memory_order_release);
         slot_unlock(slot);
         return r;
@@ -280,7 +281,7 @@ int slot_give(struct segment *segment, uint32_t slot_index, uint64_t to_ref, enu
         assert(lock_is_held(LOCK_POOL));
         assert(note <= DEATH_ON_EVENT);
 
-        return slot_apply_to_orphan(segment, segment->slots + slot_index, &change);
+        return slot_apply_to_orphan(segment, segment_slot(segment, slot_index), &change);
 }
 
 /* ---- the worker's calls ---------------------------------------------------------------------- */
@@ -321,7 +322,7 @@ int slot_take(struct segment *segment, uint32_t slot_index, uint64_t self_ref, u
 
         if (slot_index >= segment->slot_count)
                 return -ERANGE;
-        slot = segment->slots + slot_index;
+        slot = segment_slot(segment, slot_index);
         pool_index = atomic_load_explicit(&slot->pool_index, memory_order_acquire);
         if (pool_index >= segment->pool_count)
                 return -EPERM;
@@ -379,7 +380,7 @@ int slot_release(struct segment *segment, uint32_t slot_index, uint64_t self_ref
         assert(segment && segment->writable);
         assert(slot_index < segment->slot_count && self_ref != 0 && to_ref != self_ref);
 
-        slot = segment->slots + slot_index;
+        slot = segment_slot(segment, slot_index);
         pool_index = atomic_load_explicit(&slot->pool_index, memory_order_acquire);
         if (pool_index >= segment->pool_count)
                 return -EPERM;
@@ -392,7 +393,7 @@ int slot_release(struct segment *segment, uint32_t slot_index, uint64_t self_ref
                         .to_ref = to_ref,
                         .how = TAKE_HANDOVER,
                 };
-        pool = segment->pools + pool_index;
+        pool = segment_pool(segment, pool_index);
         hints_were_owed = pool->hints_owed; /* by one who died: the next look's business, not ours */
         pool->hints_owed = 1;
         r = slot_release_locked(segment, slot, self_ref, epoch, &change);
@@ -420,7 +421,7 @@ int slot_raise_epoch(struct segment *segment, uint32_t slot_index, uint64_t self
         assert(segment && segment->writable && ret_epoch);
         assert(slot_index < segment->slot_count && self_ref != 0);
 
-        slot = segment->slots + slot_index;
+        slot = segment_slot(segment, slot_index);
         r = slot_lock(segment, slot);
         if (r < 0)
                 return r;
@@ -446,7 +447,7 @@ int slot_take_death_note(struct segment *segment, uint32_t slot_index, uint64_t 
         assert(segment && segment->writable && slot_index < segment->slot_count);
         assert(ret_note && ret_signal && ret_position);
 
-        slot = segment->slots + slot_index;
+        slot = segment_slot(segment, slot_index);
         r = slot_lock(segment, slot);
         if (r < 0)
                 return r;

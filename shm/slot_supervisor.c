@@ -29,7 +29,7 @@ void slot_assign(struct segment *segment, uint32_t slot_index, uint64_t assigned
         assert(segment && segment->writable && slot_index < segment->slot_count);
         assert(assigned_ref == 0 || assigned_ref != heir_ref);
 
-        slot = segment->slots + slot_index;
+        slot = segment_slot(segment, slot_index);
         heir_before_ref = atomic_exchange_explicit(&slot->heir_ref, heir_ref, memory_order_acq_rel);
         if (heir_before_ref != heir_ref)
                 doorbell_ring(segment, heir_ref); /* it warms what it may have to take (S8) */
@@ -52,7 +52,7 @@ static void config_write(struct segment *segment, uint32_t slot_index, const str
                text_is_terminated(config->source, sizeof config->source) &&
                text_is_terminated(config->url, sizeof config->url));
 
-        shared = segment->configs + slot_index;
+        shared = segment_config(segment, slot_index);
         sequence_write(&shared->sequence, (char *) shared + begin, (const char *) config + begin,
                        end - begin);
 }
@@ -63,8 +63,8 @@ static void session_forget(struct segment *segment, uint32_t slot_index) {
         const size_t begin = offsetof(struct layout_status, phase);
         const size_t end = offsetof(struct layout_status, reason) + LAYOUT_REASON_BYTES;
         static const struct layout_status nothing;
-        struct layout_status *status = segment->statuses + slot_index;
-        struct layout_slot *slot = segment->slots + slot_index;
+        struct layout_status *status = segment_status(segment, slot_index);
+        struct layout_slot *slot = segment_slot(segment, slot_index);
 
         assert(segment->writable);
 
@@ -97,7 +97,7 @@ int slot_configure(struct segment *segment, uint32_t slot_index, uint32_t pool_i
 
         if (slot_index >= segment->slot_count)
                 return -ERANGE;
-        slot = segment->slots + slot_index;
+        slot = segment_slot(segment, slot_index);
         if (atomic_load_explicit(&slot->quarantined, memory_order_acquire) != 0)
                 return -EUCLEAN;
         state = atomic_load_explicit(&slot->state, memory_order_acquire);
@@ -129,7 +129,7 @@ int slot_reconfigure(struct segment *segment, uint32_t slot_index, const struct 
 
         if (slot_index >= segment->slot_count)
                 return -ERANGE;
-        slot = segment->slots + slot_index;
+        slot = segment_slot(segment, slot_index);
         if (atomic_load_explicit(&slot->state, memory_order_acquire) == SLOT_FREE)
                 return -ENOENT;
         config_write(segment, slot_index, config);
@@ -144,7 +144,7 @@ void slot_unwant(struct segment *segment, uint32_t slot_index) {
         assert(segment && segment->writable);
         assert(slot_index < segment->slot_count);
 
-        slot = segment->slots + slot_index;
+        slot = segment_slot(segment, slot_index);
         atomic_store_explicit(&slot->wanted, 0, memory_order_release);
         slot_hint(segment, slot_index, atomic_load_explicit(&slot->owner_ref, memory_order_acquire));
 }
@@ -156,7 +156,7 @@ int slot_restore(struct segment *segment, uint32_t slot_index) {
         assert(segment && segment->writable);
         assert(slot_index < segment->slot_count);
 
-        slot = segment->slots + slot_index;
+        slot = segment_slot(segment, slot_index);
         if (atomic_load_explicit(&slot->quarantined, memory_order_acquire) != 0)
                 return -EUCLEAN;
         /* An owner that changes in this moment is settled by whoever locks the slot next (H1). */
@@ -175,7 +175,7 @@ int slot_retire(struct segment *segment, uint32_t slot_index) {
         assert(segment && segment->writable);
         assert(slot_index < segment->slot_count);
 
-        slot = segment->slots + slot_index;
+        slot = segment_slot(segment, slot_index);
         if (atomic_load_explicit(&slot->quarantined, memory_order_acquire) != 0)
                 return -EUCLEAN;
         state = atomic_load_explicit(&slot->state, memory_order_acquire);

@@ -57,7 +57,7 @@ static bool look_proves_dead(const struct look *look, struct layout_worker *work
 }
 
 static void look_at_worker(struct look *look, uint32_t index) {
-        struct layout_worker *worker = look->segment->workers + index;
+        struct layout_worker *worker = segment_worker(look->segment, index);
         uint64_t life = atomic_load_explicit(&worker->life, memory_order_acquire);
         uint32_t state = life_word_state(life);
         bool is_member;
@@ -133,7 +133,7 @@ static void look_count_slots(struct look *look) {
         assert(used <= segment->slot_count);
 
         for (uint32_t i = 0; i < used; i++) {
-                const struct layout_slot *slot = segment->slots + i;
+                const struct layout_slot *slot = segment_slot(segment, i);
                 uint64_t owner_ref;
 
                 if (!look_concerns(look, slot))
@@ -195,7 +195,7 @@ static struct death look_death_note(const struct look *look, uint32_t slot_index
 
         if (owner_ref == 0 || worker_ref_index(owner_ref) >= look->segment->worker_count)
                 return death;
-        worker = look->segment->workers + worker_ref_index(owner_ref);
+        worker = segment_worker(look->segment, worker_ref_index(owner_ref));
         life = atomic_load_explicit(&worker->life, memory_order_acquire);
         if (life_word_ref(worker_ref_index(owner_ref), life) != owner_ref ||
             life_word_state(life) != LIFE_DEAD ||
@@ -222,7 +222,7 @@ static void look_tell(struct look *look, uint64_t ref, uint32_t slot_index) {
 }
 
 static int look_give_slot(struct look *look, uint32_t slot_index) {
-        struct layout_slot *slot = look->segment->slots + slot_index;
+        struct layout_slot *slot = segment_slot(look->segment, slot_index);
         enum slot_take how = TAKE_BALANCE;
         uint64_t to_ref = look_choose(look, slot, &how);
         struct death death = look_death_note(look, slot_index,
@@ -257,7 +257,7 @@ static int look_give_slots(struct look *look) {
         if (look->pending_count == 0)
                 return 0;
         for (uint32_t i = 0; i < used; i++) {
-                const struct layout_slot *slot = look->segment->slots + i;
+                const struct layout_slot *slot = segment_slot(look->segment, i);
 
                 if (!look_concerns(look, slot) || !look_is_pending(look, slot))
                         continue;
@@ -278,7 +278,7 @@ static void look_tell_all(struct look *look) {
         assert(used <= look->segment->slot_count);
 
         for (uint32_t i = 0; i < used; i++) {
-                const struct layout_slot *slot = look->segment->slots + i;
+                const struct layout_slot *slot = segment_slot(look->segment, i);
                 uint64_t owner_ref = atomic_load_explicit(&slot->owner_ref, memory_order_acquire);
 
                 if (look_concerns(look, slot) && look_is_live(look, owner_ref))
@@ -303,7 +303,7 @@ static void look_complete(struct look *look) {
         assert(lock_is_held(LOCK_POOL));
 
         for (uint32_t i = 0; i < look->dead_count; i++) {
-                struct layout_worker *worker = look->segment->workers + look->dead[i];
+                struct layout_worker *worker = segment_worker(look->segment, look->dead[i]);
                 uint64_t life = atomic_load_explicit(&worker->life, memory_order_acquire);
                 int r;
 
@@ -322,7 +322,7 @@ static void look_complete(struct look *look) {
 
 /* For the supervisor and `status`, which take no lock: the count last (layout.h). */
 static void look_record(const struct look *look, uint64_t started_usec) {
-        struct layout_pool *pool = look->segment->pools + look->pool_index;
+        struct layout_pool *pool = segment_pool(look->segment, look->pool_index);
         uint64_t dead_life, span_usec, slots, count;
 
         assert(lock_is_held(LOCK_POOL));
@@ -331,7 +331,8 @@ static void look_record(const struct look *look, uint64_t started_usec) {
         span_usec = look->last_given_usec > started_usec ? look->last_given_usec - started_usec : 0;
         slots = atomic_load_explicit(&pool->takeover_slots, memory_order_relaxed);
         count = atomic_load_explicit(&pool->takeover_count, memory_order_relaxed);
-        dead_life = atomic_load_explicit(&look->segment->workers[look->dead[0]].life, memory_order_relaxed);
+        dead_life = atomic_load_explicit(&segment_worker(look->segment, look->dead[0])->life,
+                                         memory_order_relaxed);
 
         atomic_store_explicit(&pool->takeover_slots, slots + look->result.slots_given, memory_order_relaxed);
         atomic_store_explicit(&pool->takeover_last_usec, clock_usec(), memory_order_relaxed);
@@ -343,7 +344,7 @@ static void look_record(const struct look *look, uint64_t started_usec) {
 }
 
 static int look_run(struct look *look) {
-        struct layout_pool *pool = look->segment->pools + look->pool_index;
+        struct layout_pool *pool = segment_pool(look->segment, look->pool_index);
         uint64_t started_usec = clock_usec();
         bool hints_are_owed = pool->hints_owed != 0;
         int r;
@@ -416,7 +417,7 @@ static bool pool_shows_a_death(const struct segment *segment, uint32_t pool_inde
         assert(pool_index < segment->pool_count);
 
         for (uint32_t i = 0; i < segment->worker_count; i++) {
-                const struct layout_worker *worker = segment->workers + i;
+                const struct layout_worker *worker = segment_worker(segment, i);
                 uint32_t state = life_word_state(atomic_load_explicit(&worker->life, memory_order_acquire));
 
                 if (state != LIFE_FREE && state < LIFE_ABANDONED &&
@@ -435,7 +436,7 @@ static void pool_find_gone(const struct segment *segment, uint32_t pool_index, u
         assert(!lock_is_held(LOCK_POOL));
 
         for (uint32_t i = 0; i < segment->worker_count; i++) {
-                const struct layout_worker *worker = segment->workers + i;
+                const struct layout_worker *worker = segment_worker(segment, i);
                 uint64_t life = atomic_load_explicit(&worker->life, memory_order_acquire);
                 uint32_t state = life_word_state(life);
 

@@ -99,7 +99,7 @@ int turn_take(struct segment *segment, uint32_t pool_index, uint64_t self_ref, b
 
         if (segment_is_condemned(segment))
                 return -ENOTRECOVERABLE;
-        pool = segment->pools + pool_index;
+        pool = segment_pool(segment, pool_index);
         if (courtesy_is_owed)
                 turn_stand_back(pool);
         r = lock_try(&pool->turn, LOCK_TURN);
@@ -132,7 +132,7 @@ void turn_give(struct segment *segment, uint32_t pool_index, uint64_t self_ref) 
         assert(segment && pool_index < segment->pool_count && self_ref != 0);
         assert(lock_is_held(LOCK_TURN));
 
-        pool = segment->pools + pool_index;
+        pool = segment_pool(segment, pool_index);
         courtesy_is_owed = atomic_load_explicit(&pool->turn_waiters, memory_order_acquire) > 0;
         courtesy_served = atomic_load_explicit(&pool->turn_served, memory_order_relaxed);
         atomic_store_explicit(&pool->turn_holder_ref, 0, memory_order_release);

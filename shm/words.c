@@ -84,7 +84,7 @@ void pool_settings_write(struct segment *segment, uint32_t pool_index, const str
         assert(text_is_terminated(settings->name, LAYOUT_NAME_BYTES));
         assert(text_is_terminated(settings->url, LAYOUT_URL_BYTES));
 
-        pool = segment->pools + pool_index;
+        pool = segment_pool(segment, pool_index);
         image.state = settings->state;
         image.workers_wanted = settings->workers_wanted;
         image.batch_rows = settings->batch_rows;
@@ -97,6 +97,7 @@ void pool_settings_write(struct segment *segment, uint32_t pool_index, const str
         memcpy(image.url, settings->url, LAYOUT_URL_BYTES);
         sequence_write(&pool->sequence, (char *) pool + POOL_BEGIN, (char *) &image + POOL_BEGIN,
                        POOL_END - POOL_BEGIN);
+        LAYOUT_NEXT_TOUCH(segment->pools, pool);
 }
 
 int pool_settings_read(const struct segment *segment, uint32_t pool_index, struct pool_settings *ret) {
@@ -109,7 +110,7 @@ int pool_settings_read(const struct segment *segment, uint32_t pool_index, struc
 
         if (pool_index >= segment->pool_count)
                 return -ERANGE;
-        pool = segment->pools + pool_index;
+        pool = segment_pool(segment, pool_index);
         r = sequence_read(&pool->sequence, (const char *) pool + POOL_BEGIN, (char *) &image + POOL_BEGIN,
                           POOL_END - POOL_BEGIN, &sequence);
         if (r < 0)
@@ -177,13 +178,14 @@ int session_config_read(const struct segment *segment, uint32_t slot_index, stru
 
         if (slot_index >= segment->slot_count)
                 return -ERANGE;
-        config = segment->configs + slot_index;
+        config = segment_config(segment, slot_index);
         r = sequence_read(&config->sequence, (const char *) config + begin, (char *) &image + begin,
                           end - begin, &sequence);
         if (r < 0)
                 return r;
         assert((sequence & 1) == 0);
-        pool_index = atomic_load_explicit(&segment->slots[slot_index].pool_index, memory_order_acquire);
+        pool_index = atomic_load_explicit(&segment_slot(segment, slot_index)->pool_index,
+                                          memory_order_acquire);
         if (pool_index >= segment->pool_count || image.sibling_slot >= segment->slot_count ||
             !text_is_terminated(image.session, sizeof image.session) ||
             !text_is_terminated(image.source, sizeof image.source) ||
@@ -215,7 +217,7 @@ void session_status_write(struct segment *segment, uint32_t slot_index, const st
         assert(slot_index < segment->slot_count && status->phase < SESSION_PHASE_COUNT);
         assert(text_is_terminated(status->reason, LAYOUT_REASON_BYTES));
 
-        shared = segment->statuses + slot_index;
+        shared = segment_status(segment, slot_index);
         image.phase = status->phase;
         image.failure_kind = status->failure_kind;
         image.path = status->path;
@@ -234,6 +236,7 @@ void session_status_write(struct segment *segment, uint32_t slot_index, const st
         memcpy(image.reason, status->reason, LAYOUT_REASON_BYTES);
         sequence_write(&shared->sequence, (char *) shared + STATUS_BEGIN, (char *) &image + STATUS_BEGIN,
                        STATUS_END - STATUS_BEGIN);
+        LAYOUT_NEXT_TOUCH(segment->statuses, shared);
 }
 
 int session_status_read(const struct segment *segment, uint32_t slot_index, struct session_status *ret) {
@@ -246,7 +249,7 @@ int session_status_read(const struct segment *segment, uint32_t slot_index, stru
 
         if (slot_index >= segment->slot_count)
                 return -ERANGE;
-        shared = segment->statuses + slot_index;
+        shared = segment_status(segment, slot_index);
         r = sequence_read(&shared->sequence, (const char *) shared + STATUS_BEGIN,
                           (char *) &image + STATUS_BEGIN, STATUS_END - STATUS_BEGIN, &sequence);
         if (r < 0)
@@ -286,7 +289,7 @@ void session_durable_set(struct segment *segment, uint32_t slot_index, uint64_t 
 
         /* We die here, or are read here, between the two stores: they do not match, so the clean-up is
          * held until the next set. Release; pairs with the acquire loads in session_durable_get(). */
-        status = segment->statuses + slot_index;
+        status = segment_status(segment, slot_index);
         atomic_store_explicit(&status->durable_position, position, memory_order_release);
         atomic_store_explicit(&status->durable_check, ~position, memory_order_release);
 }
@@ -299,7 +302,7 @@ int session_durable_get(const struct segment *segment, uint32_t slot_index, uint
 
         if (slot_index >= segment->slot_count)
                 return -ERANGE;
-        status = segment->statuses + slot_index;
+        status = segment_status(segment, slot_index);
         check = atomic_load_explicit(&status->durable_check, memory_order_acquire);
         position = atomic_load_explicit(&status->durable_position, memory_order_acquire);
         if (check != ~position)

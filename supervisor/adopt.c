@@ -182,7 +182,7 @@ static int check_foreign(const struct manager *manager, const struct segment *se
                                                                    memory_order_relaxed));
 
         for (uint32_t i = 0; i < segment->worker_count && !lives; i++) {
-                const struct layout_worker *worker = &segment->workers[i];
+                const struct layout_worker *worker = segment_worker(segment, i);
 
                 if ((atomic_load_explicit(&worker->life, memory_order_acquire) & 0xff) != LIFE_LIVE)
                         continue;

@@ -42,7 +42,7 @@ static void drain_all(const struct directories *directories) {
                 return; /* none, or one of another layout: by signal, then */
         atomic_store_explicit(&segment->header->stopping, 1, memory_order_release);
         for (uint32_t i = 0; i < segment->worker_count; i++) {
-                struct layout_worker *worker = &segment->workers[i];
+                struct layout_worker *worker = segment_worker(segment, i);
                 uint64_t life = atomic_load_explicit(&worker->life, memory_order_acquire);
                 uint64_t ref = life_word_ref(i, life);
 

@@ -22,7 +22,7 @@ void confinement_look(struct manager *manager) {
                 if (process->pid == 0 || process->ref == 0)
                         continue;
                 reason = reason_of(atomic_load_explicit(
-                        &manager->segment->workers[worker_ref_index(process->ref)].confinement,
+                        &segment_worker(manager->segment, worker_ref_index(process->ref))->confinement,
                         memory_order_relaxed));
                 if (!reason)
                         continue;

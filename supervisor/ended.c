@@ -75,7 +75,7 @@ static uint32_t own_fault_of(const struct segment *segment, uint64_t ref) {
 
         if (!segment || ref == 0 || worker_ref_index(ref) >= segment->worker_count)
                 return 0;
-        worker = &segment->workers[worker_ref_index(ref)];
+        worker = segment_worker(segment, worker_ref_index(ref));
         number = atomic_load_explicit(&worker->fault_signal, memory_order_relaxed);
         return life_word_generation(atomic_load_explicit(&worker->life, memory_order_acquire)) ==
                                        worker_ref_generation(ref) &&

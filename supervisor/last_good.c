@@ -77,7 +77,7 @@ static bool runs(const struct segment *segment) {
                                                                              memory_order_relaxed)))
                 return false;
         for (uint32_t i = 0; i < segment->worker_count; i++) {
-                const struct layout_worker *worker = &segment->workers[i];
+                const struct layout_worker *worker = segment_worker(segment, i);
 
                 if (life_word_state(atomic_load_explicit(&worker->life, memory_order_acquire)) == LIFE_LIVE &&
                     adopt_process_lives((pid_t) atomic_load_explicit(&worker->pid, memory_order_relaxed),

@@ -105,7 +105,8 @@ static int replace_quarantined(struct manager *manager, uint32_t slot_index, str
         slot_unwant(manager->segment, slot_index);
         r = plan_make(manager->segment, manager->config, &plan, ret_failure);
         if (r < 0) {
-                atomic_store_explicit(&manager->segment->slots[slot_index].wanted, 1, memory_order_release);
+                atomic_store_explicit(&segment_slot(manager->segment, slot_index)->wanted, 1,
+                                      memory_order_release);
                 return r;
         }
         pools_apply(manager, &plan, manager->config);
@@ -143,7 +144,7 @@ int operator_adopt(struct manager *manager, const char *session, uint64_t *ret_r
                 slot_index = slot_of_session(manager, index);
                 assert(slot_index != LAYOUT_NONE);
         }
-        request = atomic_fetch_add_explicit(&manager->segment->slots[slot_index].adopt_request, 1,
+        request = atomic_fetch_add_explicit(&segment_slot(manager->segment, slot_index)->adopt_request, 1,
                                             memory_order_acq_rel) +
                   1; /* pairs with the mover's acquire */
         if (!view.quarantined) {

@@ -92,7 +92,7 @@ static void ping_process(struct process *process, uint64_t now_usec) {
                 check_entering(process, now_usec);
                 return;
         }
-        worker = &manager->segment->workers[worker_ref_index(process->ref)];
+        worker = segment_worker(manager->segment, worker_ref_index(process->ref));
         /* Acquire: pairs with the mover's release. */
         pong = atomic_load_explicit(&worker->pong, memory_order_acquire);
         ping = atomic_load_explicit(&worker->ping, memory_order_relaxed);
@@ -176,7 +176,7 @@ static void check_lost(struct manager *manager, const struct shared_lock *lock, 
 }
 
 static void check_locks(struct manager *manager, uint32_t pool_index, uint64_t now_usec) {
-        struct layout_pool *shared = &manager->segment->pools[pool_index];
+        struct layout_pool *shared = segment_pool(manager->segment, pool_index);
         struct pool *pool = &manager->pools[pool_index];
         char turn_name[LOCK_NAME_BYTES], mutex_name[LOCK_NAME_BYTES];
         const struct shared_lock turn = { turn_name, &shared->turn, &shared->turn_holder_ref,

@@ -16,7 +16,7 @@
 /* ---- pools ------------------------------------------------------------------------------------------ */
 static uint32_t pool_find(const struct segment *segment, const char *name, const bool *taken) {
         for (uint32_t i = 0; i < segment->pool_count && i < LAYOUT_POOL_COUNT_MAX; i++) {
-                const struct layout_pool *pool = &segment->pools[i];
+                const struct layout_pool *pool = segment_pool(segment, i);
 
                 if (taken[i] || atomic_load_explicit(&pool->state, memory_order_relaxed) == POOL_FREE)
                         continue;
@@ -31,7 +31,7 @@ static uint32_t pool_find(const struct segment *segment, const char *name, const
 static uint32_t pool_find_free(const struct segment *segment, const bool *taken) {
         for (uint32_t i = 0; i < segment->pool_count && i < LAYOUT_POOL_COUNT_MAX; i++)
                 if (!taken[i] &&
-                    atomic_load_explicit(&segment->pools[i].state, memory_order_relaxed) == POOL_FREE)
+                    atomic_load_explicit(&segment_pool(segment, i)->state, memory_order_relaxed) == POOL_FREE)
                         return i;
         return LAYOUT_NONE;
 }
@@ -89,8 +89,8 @@ static bool says_free(const struct layout_slot *slot) {
 }
 
 static bool known_read(const struct segment *segment, uint32_t index, struct known_slot *ret_known) {
-        const struct layout_slot *slot = &segment->slots[index];
-        const struct layout_config *config = &segment->configs[index];
+        const struct layout_slot *slot = segment_slot(segment, index);
+        const struct layout_config *config = segment_config(segment, index);
         uint32_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
         bool wanted = atomic_load_explicit(&slot->wanted, memory_order_relaxed) != 0;
         bool quarantined = atomic_load_explicit(&slot->quarantined, memory_order_relaxed) != 0;
@@ -108,7 +108,7 @@ static bool known_read(const struct segment *segment, uint32_t index, struct kno
 }
 
 static bool slot_is_free(const struct segment *segment, uint32_t index) {
-        const struct layout_slot *slot = &segment->slots[index];
+        const struct layout_slot *slot = segment_slot(segment, index);
 
         return says_free(slot) && atomic_load_explicit(&slot->quarantined, memory_order_relaxed) == 0;
 }

@@ -21,7 +21,7 @@
 
 /* ---- what is there ---------------------------------------------------------------------------------- */
 static void pool_load(struct manager *manager, uint32_t index) {
-        const struct layout_pool *shared = &manager->segment->pools[index];
+        const struct layout_pool *shared = segment_pool(manager->segment, index);
         struct pool *pool = &manager->pools[index];
 
         *pool = (struct pool){ .destination = LAYOUT_NONE };
@@ -108,7 +108,7 @@ void pools_write_settings(struct manager *manager, uint32_t index) {
  * written, and new ones start: never do two addresses serve one pool at a time. */
 static bool address_changed(const struct manager *manager, uint32_t index,
                             const struct config_destination *destination) {
-        const struct layout_pool *shared = &manager->segment->pools[index];
+        const struct layout_pool *shared = segment_pool(manager->segment, index);
 
         return atomic_load_explicit(&shared->state, memory_order_relaxed) != POOL_FREE &&
                strncmp(shared->url, destination->url, sizeof shared->url) != 0 &&
@@ -210,7 +210,7 @@ static bool slot_differs(const struct segment *segment, uint32_t slot_index,
 
 /* A session that is there already: wanted again if it was leaving, told of what changed. */
 static void slot_keep(struct manager *manager, uint32_t slot_index, const struct layout_config *image) {
-        struct layout_slot *slot = &manager->segment->slots[slot_index];
+        struct layout_slot *slot = segment_slot(manager->segment, slot_index);
         int r = 0;
 
         if (slot_differs(manager->segment, slot_index, image))
@@ -255,7 +255,8 @@ static void withdraw_slots(struct manager *manager, const struct plan *plan) {
                 if (!record->used || plan->session_of_slot[i] != LAYOUT_NONE)
                         continue;
                 record->session = LAYOUT_NONE;
-                if (atomic_load_explicit(&manager->segment->slots[i].wanted, memory_order_relaxed) != 0)
+                if (atomic_load_explicit(&segment_slot(manager->segment, i)->wanted, memory_order_relaxed) !=
+                    0)
                         slot_unwant(manager->segment, i);
         }
 }

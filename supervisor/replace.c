@@ -36,8 +36,9 @@ static bool runs_another(const struct manager *manager, pid_t pid) {
 
 static bool asks_for_renewal(const struct manager *manager, const struct process *process) {
         return process->pid > 0 && process->ref != 0 && !process->leaving &&
-               atomic_load_explicit(&manager->segment->workers[worker_ref_index(process->ref)].renewal_ref,
-                                    memory_order_relaxed) == process->ref;
+               atomic_load_explicit(
+                       &segment_worker(manager->segment, worker_ref_index(process->ref))->renewal_ref,
+                       memory_order_relaxed) == process->ref;
 }
 
 static void renewal_begin(struct process *process, uint64_t now_usec) {

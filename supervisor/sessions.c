@@ -32,13 +32,14 @@ struct scan {
 
 const char *sessions_name(const struct manager *manager, uint32_t slot_index, char *buffer, size_t bytes) {
         const struct slot_record *record = &manager->slots[slot_index];
-        const char *text = manager->segment->configs[slot_index].session;
+        const char *text = segment_config(manager->segment, slot_index)->session;
 
         if (record->session != LAYOUT_NONE)
                 (void) snprintf(buffer, bytes, "%s", manager->config->sessions[record->session].name);
         else
                 (void) snprintf(buffer, bytes, "%.*s",
-                                (int) strnlen(text, sizeof manager->segment->configs[slot_index].session),
+                                (int) strnlen(text,
+                                              sizeof segment_config(manager->segment, slot_index)->session),
                                 text);
         return buffer;
 }
@@ -175,7 +176,7 @@ static void tell_bad(struct scan *scan, uint32_t slot_index, const char *what) {
 /* Cheap where nothing changed: one word (a thousand idle sessions cost a thousand loads). */
 static void scan_status(struct scan *scan, uint32_t slot_index) {
         struct slot_record *record = &scan->manager->slots[slot_index];
-        struct layout_status *shared = &scan->manager->segment->statuses[slot_index];
+        struct layout_status *shared = segment_status(scan->manager->segment, slot_index);
         uint32_t sequence = atomic_load_explicit(&shared->sequence, memory_order_acquire);
         struct session_status status;
         int r;
@@ -190,7 +191,7 @@ static void scan_status(struct scan *scan, uint32_t slot_index) {
         record->status_sequence = sequence;
         /* The owner before wrote it: not this owner's word yet. */
         if (status.epoch != 0 &&
-            status.epoch < atomic_load_explicit(&scan->manager->segment->slots[slot_index].epoch,
+            status.epoch < atomic_load_explicit(&segment_slot(scan->manager->segment, slot_index)->epoch,
                                                 memory_order_relaxed))
                 return;
         tell_phase(scan, slot_index, &status);
@@ -289,7 +290,7 @@ static void scan_slot(struct scan *scan, uint32_t slot_index) {
 /* ---- pools ------------------------------------------------------------------------------------------ */
 /* The takeover's words are written under the pool's mutex, which we never take: the count first (layout.h). */
 static void tell_takeover(struct scan *scan, uint32_t pool_index) {
-        struct layout_pool *shared = &scan->manager->segment->pools[pool_index];
+        struct layout_pool *shared = segment_pool(scan->manager->segment, pool_index);
         struct pool *pool = &scan->manager->pools[pool_index];
         uint64_t count = atomic_load_explicit(&shared->takeover_count, memory_order_acquire);
         uint64_t span_usec = atomic_load_explicit(&shared->takeover_last_span_usec, memory_order_relaxed);
@@ -316,7 +317,7 @@ static void tell_takeover(struct scan *scan, uint32_t pool_index) {
 
 static void tell_latch(struct scan *scan, uint32_t pool_index) {
         struct pool *pool = &scan->manager->pools[pool_index];
-        bool latched = atomic_load_explicit(&scan->manager->segment->pools[pool_index].latched,
+        bool latched = atomic_load_explicit(&segment_pool(scan->manager->segment, pool_index)->latched,
                                             memory_order_relaxed) != 0;
 
         if (latched == pool->latched_seen)

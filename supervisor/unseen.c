@@ -20,7 +20,7 @@
 static _Atomic uint64_t *note_of(struct manager *manager, uint64_t ref) {
         if (!manager->segment || ref == 0 || worker_ref_index(ref) >= manager->segment->worker_count)
                 return NULL;
-        return &manager->segment->workers[worker_ref_index(ref)].watched_ref;
+        return &segment_worker(manager->segment, worker_ref_index(ref))->watched_ref;
 }
 
 void unseen_watched(struct manager *manager, uint64_t ref) {
@@ -84,7 +84,7 @@ static struct process_end how_ended(const struct layout_worker *entry) {
 }
 
 static void tell(struct manager *manager, uint32_t index, uint64_t ref, bool is_record_its) {
-        const struct layout_worker *entry = &manager->segment->workers[index];
+        const struct layout_worker *entry = segment_worker(manager->segment, index);
         uint32_t pool = is_record_its ? atomic_load_explicit(&entry->pool_index, memory_order_relaxed)
                                       : LAYOUT_NONE;
         bool was_asked = atomic_load_explicit(&entry->drain_ref, memory_order_relaxed) == ref;
@@ -115,7 +115,7 @@ void unseen_tell(struct manager *manager) {
         struct segment *segment = manager->segment;
 
         for (uint32_t i = 0; i < segment->worker_count; i++) {
-                struct layout_worker *entry = &segment->workers[i];
+                struct layout_worker *entry = segment_worker(segment, i);
                 uint64_t ref = atomic_load_explicit(&entry->watched_ref, memory_order_relaxed);
                 uint64_t life = atomic_load_explicit(&entry->life, memory_order_acquire);
 

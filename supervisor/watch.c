@@ -151,8 +151,8 @@ void watch_drain(struct process *process) {
                 (void) process_signal(process->pid_fd, SIGTERM); /* it owns nothing yet */
                 return;
         }
-        atomic_store_explicit(&segment->workers[worker_ref_index(process->ref)].drain_ref, process->ref,
-                              memory_order_release); /* pairs with the mover's acquire */
+        atomic_store_explicit(&segment_worker(segment, worker_ref_index(process->ref))->drain_ref,
+                              process->ref, memory_order_release); /* pairs with the mover's acquire */
         doorbell_ring(segment, process->ref);
 }
 
@@ -256,7 +256,7 @@ static struct process *adopt_entry(struct manager *manager, uint32_t index, uint
                 return NULL;
         }
         /* How long it has lived by its own word, which is bounded and costs no more than a delay. */
-        entered_usec = atomic_load_explicit(&manager->segment->workers[index].entered_usec,
+        entered_usec = atomic_load_explicit(&segment_worker(manager->segment, index)->entered_usec,
                                             memory_order_relaxed);
         if (entered_usec != 0)
                 process->started_usec = MIN_OF(process->started_usec, entered_usec);
@@ -269,7 +269,7 @@ static struct process *adopt_entry(struct manager *manager, uint32_t index, uint
 }
 
 static void member_seen(struct manager *manager, uint32_t index, uint64_t life) {
-        struct layout_worker *worker = &manager->segment->workers[index];
+        struct layout_worker *worker = segment_worker(manager->segment, index);
         uint64_t ref = worker_ref(index, life >> 8);
         uint32_t pid = atomic_load_explicit(&worker->pid, memory_order_relaxed);
         uint64_t start_ticks = atomic_load_explicit(&worker->start_ticks, memory_order_relaxed);
@@ -311,7 +311,7 @@ void watch_members(struct manager *manager) {
 
         for (uint32_t i = 0; i < segment->worker_count; i++) {
                 /* Acquire: pairs with the release that made it LIVE; pid and the rest are written. */
-                uint64_t life = atomic_load_explicit(&segment->workers[i].life, memory_order_acquire);
+                uint64_t life = atomic_load_explicit(&segment_worker(segment, i)->life, memory_order_acquire);
 
                 if ((life & 0xff) != LIFE_LIVE || life >> 8 == 0 || life >> 8 >= 1ULL << 48)
                         continue;

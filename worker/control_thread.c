@@ -61,7 +61,7 @@ static void neighbours_renew(struct control *control) {
                 control->neighbours[i] = refs[i];
                 if (refs[i] == 0)
                         continue;
-                record = &worker->segment->workers[worker_ref_index(refs[i])];
+                record = segment_worker(worker->segment, worker_ref_index(refs[i]));
                 gone = process_open_to_wait((pid_t) atomic_load(&record->pid),
                                             atomic_load(&record->start_ticks),
                                             &control->neighbour_fds[i]) == -ESRCH ||

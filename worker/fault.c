@@ -18,7 +18,7 @@
 #define DEATHS_MAX 3u
 
 static struct layout_status *words_of(const struct session *session) {
-        return &session->worker->segment->statuses[session->slot_index];
+        return segment_status(session->worker->segment, session->slot_index);
 }
 
 static void words_read(struct session *session) {

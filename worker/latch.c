@@ -15,7 +15,7 @@
 #include "worker/session.h"
 
 static struct layout_pool *pool_of(const struct worker *worker) {
-        return &worker->segment->pools[worker->pool_index];
+        return segment_pool(worker->segment, worker->pool_index);
 }
 
 static void latch_name(const struct worker *worker, char *ret_name, size_t bytes) {

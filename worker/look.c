@@ -16,7 +16,8 @@ static struct roster_entry *entry_of(struct worker *worker, uint32_t slot_index)
         struct roster_entry *known = roster_get(&worker->roster, slot_index), *entry = NULL;
         int r;
 
-        if (known && known->config.sequence == atomic_load(&worker->segment->configs[slot_index].sequence))
+        if (known &&
+            known->config.sequence == atomic_load(&segment_config(worker->segment, slot_index)->sequence))
                 return known;
         r = roster_read(worker->segment, slot_index, &entry);
         if (r == -EAGAIN && known && roster_is_latest(worker->segment, slot_index, known->config.sequence))
@@ -120,7 +121,7 @@ static void session_look(struct session *session, const struct slot_view *view) 
                 return;
         }
         if (session->entry->config.sequence !=
-            atomic_load(&worker->segment->configs[session->slot_index].sequence)) {
+            atomic_load(&segment_config(worker->segment, session->slot_index)->sequence)) {
                 session_renew(session);
                 return;
         }

@@ -30,7 +30,7 @@ struct told { /* the sessions of one source */
 };
 
 static _Atomic uint32_t *word_of(const struct session *session, uint32_t slot_index) {
-        return &session->worker->segment->statuses[slot_index].source_sync_failed;
+        return &segment_status(session->worker->segment, slot_index)->source_sync_failed;
 }
 
 /* "orders/events" → "lost-orders+events": no name holds a '+' (text_is_name()), so no two meet. */

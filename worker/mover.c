@@ -65,7 +65,8 @@ static void settings_renew(struct worker *worker) {
         struct pool_settings settings;
         char url[sizeof(settings.url)];
 
-        if (atomic_load(&worker->segment->pools[worker->pool_index].sequence) == worker->settings.sequence)
+        if (atomic_load(&segment_pool(worker->segment, worker->pool_index)->sequence) ==
+            worker->settings.sequence)
                 return;
         if (pool_settings_read(worker->segment, worker->pool_index, &settings) < 0)
                 return; /* being written: the supervisor rings when it is whole */

@@ -108,7 +108,7 @@ static void item_read(const struct roster_item *item, struct session_config *ret
 }
 
 bool roster_is_latest(const struct segment *segment, uint32_t slot_index, uint32_t sequence) {
-        uint32_t now = atomic_load(&segment->configs[slot_index].sequence);
+        uint32_t now = atomic_load(&segment_config(segment, slot_index)->sequence);
 
         return now == sequence || now == sequence + 1; /* odd: begun, and not finished */
 }
@@ -123,7 +123,7 @@ static int item_renew(const struct roster *old, const struct segment *segment, u
 
         if (old && slot_index < old->item_count)
                 item = old->items[slot_index];
-        if (item && item->sequence == atomic_load(&segment->configs[slot_index].sequence)) {
+        if (item && item->sequence == atomic_load(&segment_config(segment, slot_index)->sequence)) {
                 *ret_item = item;
                 return 0;
         }

@@ -113,10 +113,10 @@ void warm_renew(struct worker *worker, uint64_t now_usec) {
         for (uint32_t i = 0; i < WARM_COUNT; i++) {
                 struct warm_source *warm = &worker->warm.sources[i];
 
-                if (warm->entry &&
-                    (!candidates_have(&candidates, warm->slot_index) ||
-                     worker->segment->configs[warm->slot_index].sequence != warm->entry->config.sequence ||
-                     warm->entry->ops->is_stale(warm->source)))
+                if (warm->entry && (!candidates_have(&candidates, warm->slot_index) ||
+                                    segment_config(worker->segment, warm->slot_index)->sequence !=
+                                            warm->entry->config.sequence ||
+                                    warm->entry->ops->is_stale(warm->source)))
                         warm_drop(warm);
         }
         for (uint32_t i = 0; i < candidates.count; i++) {

@@ -90,7 +90,7 @@ int worker_open(struct worker *worker, const struct directories *directories, ui
                 struct failure *ret_failure);
 void worker_done(struct worker *worker);
 static inline struct layout_worker *worker_record(const struct worker *worker) {
-        return &worker->segment->workers[worker_ref_index(worker->ref)];
+        return segment_worker(worker->segment, worker_ref_index(worker->ref));
 }
 /* Raises the drain level and wakes mover and control. Async-signal-safe. */
 void worker_drain(struct worker *worker, enum drain level);

@@ -73,7 +73,7 @@ static bool was_latched(struct world *world) {
         const struct segment *segment = world_segment(world);
 
         for (uint32_t i = 0; segment && i < segment->pool_count; i++)
-                if (atomic_load(&segment->pools[i].sync_failures) != 0)
+                if (atomic_load(&segment_pool(segment, i)->sync_failures) != 0)
                         return true;
         return false;
 }

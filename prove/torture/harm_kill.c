@@ -184,7 +184,7 @@ static pid_t heir_of(struct torture *torture, const char *session) {
         index = worker_ref_index(view.heir_ref);
         if (view.heir_ref == 0 || index >= world->segment->worker_count)
                 return 0;
-        pid = (pid_t) world->segment->workers[index].pid;
+        pid = (pid_t) segment_worker(world->segment, index)->pid;
         return is_live_worker(torture, pid) ? pid : 0;
 }
 

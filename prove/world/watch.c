@@ -99,9 +99,9 @@ pid_t session_owner(struct world *world, const char *session) {
                 return 0;
         index = worker_ref_index(view.owner_ref);
         if (index >= world->segment->worker_count ||
-            !is_live(&world->segment->workers[index], worker_ref_generation(view.owner_ref)))
+            !is_live(segment_worker(world->segment, index), worker_ref_generation(view.owner_ref)))
                 return 0;
-        return (pid_t) world->segment->workers[index].pid;
+        return (pid_t) segment_worker(world->segment, index)->pid;
 }
 
 static uint32_t pool_of(struct world *world, const char *destination) {
@@ -121,7 +121,7 @@ uint32_t live_workers(struct world *world, const char *destination, pid_t *ret_p
         if (pool == LAYOUT_NONE)
                 return 0;
         for (uint32_t i = 0; i < world->segment->worker_count; i++) {
-                const struct layout_worker *worker = &world->segment->workers[i];
+                const struct layout_worker *worker = segment_worker(world->segment, i);
 
                 if (worker->pool_index != pool || !is_live(worker, worker->life >> 8))
                         continue;
@@ -143,9 +143,9 @@ static const struct layout_worker *worker_of_pid(struct world *world, pid_t pid)
         struct segment *segment = world_segment(world);
 
         for (uint32_t i = 0; segment && i < segment->worker_count; i++)
-                if ((pid_t) segment->workers[i].pid == pid &&
-                    is_live(&segment->workers[i], segment->workers[i].life >> 8))
-                        return &segment->workers[i];
+                if ((pid_t) segment_worker(segment, i)->pid == pid &&
+                    is_live(segment_worker(segment, i), segment_worker(segment, i)->life >> 8))
+                        return segment_worker(segment, i);
         return NULL;
 }
 
@@ -159,9 +159,9 @@ const struct layout_worker *entry_in_transaction(struct world *world) {
         struct segment *segment = world_segment(world);
 
         for (uint32_t i = 0; segment && i < segment->worker_count; i++)
-                if (segment->workers[i].transaction_since_usec != 0 &&
-                    is_live(&segment->workers[i], segment->workers[i].life >> 8))
-                        return &segment->workers[i];
+                if (segment_worker(segment, i)->transaction_since_usec != 0 &&
+                    is_live(segment_worker(segment, i), segment_worker(segment, i)->life >> 8))
+                        return segment_worker(segment, i);
         return NULL;
 }
 
@@ -175,7 +175,7 @@ pid_t worker_at_event(struct world *world, uint64_t position) {
         struct segment *segment = world_segment(world);
 
         for (uint32_t i = 0; segment && i < segment->worker_count; i++) {
-                const struct layout_worker *worker = &segment->workers[i];
+                const struct layout_worker *worker = segment_worker(segment, i);
 
                 if (is_live(worker, worker->life >> 8) && worker->note_slot != LAYOUT_NONE &&
                     worker->note_is_exact == 1 && worker->note_position == position)
@@ -194,7 +194,7 @@ bool all_owned_by_live(struct world *world) {
 uint64_t takeover_count(struct world *world, const char *destination) {
         uint32_t pool = pool_of(world, destination);
 
-        return pool == LAYOUT_NONE ? 0 : world->segment->pools[pool].takeover_count;
+        return pool == LAYOUT_NONE ? 0 : segment_pool(world->segment, pool)->takeover_count;
 }
 
 /* The process that a reference names; 0: it does not live. */
@@ -202,9 +202,9 @@ static pid_t process_of(struct world *world, uint64_t ref) {
         uint32_t index = worker_ref_index(ref);
 
         if (ref == 0 || index >= world->segment->worker_count ||
-            !is_live(&world->segment->workers[index], worker_ref_generation(ref)))
+            !is_live(segment_worker(world->segment, index), worker_ref_generation(ref)))
                 return 0;
-        return (pid_t) world->segment->workers[index].pid;
+        return (pid_t) segment_worker(world->segment, index)->pid;
 }
 
 unsigned session_deaths(struct world *world, const char *session) {
@@ -215,9 +215,9 @@ unsigned session_deaths(struct world *world, const char *session) {
 
         if (slot == LAYOUT_NONE || slot_read(world->segment, slot, &view) < 0)
                 return UINT_MAX; /* for the moment nobody knows */
-        status = &world->segment->statuses[slot];
+        status = segment_status(world->segment, slot);
         deaths = view.owner_ref != 0 && process_of(world, view.owner_ref) == 0; /* nobody looked yet */
-        deaths += world->segment->slots[slot].death_note != DEATH_NONE;         /* not read yet */
+        deaths += segment_slot(world->segment, slot)->death_note != DEATH_NONE; /* not read yet */
         if (session_position(world, session) < status->fault_position)
                 deaths += MAX_OF(status->fault_deaths, status->unknown_deaths);
         return deaths;

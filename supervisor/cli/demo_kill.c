@@ -125,7 +125,7 @@ int demo_kill_in_transaction(struct demo *demo, unsigned victim, struct demo_kil
 
         assert(victim > 0 && victim <= demo->worker_count);
 
-        prey.raw = &demo->segment->workers[worker_ref_index(worker->ref)];
+        prey.raw = segment_worker(demo->segment, worker_ref_index(worker->ref));
         r = process_open(worker->pid, atomic_load(&prey.raw->start_ticks), &pid_fd);
         if (r < 0)
                 return failure_set(ret_failure, r, FAILURE_STOP, "worker %u (pid %d) is gone before its time",

@@ -64,7 +64,7 @@ static void read_header(const struct segment *segment, struct view *view) {
 static void read_pools(const struct segment *segment, struct view *view) {
         view->pools = must_have(calloc(MAX_OF(segment->pool_count, 1u), sizeof(view->pools[0])));
         for (uint32_t i = 0; i < segment->pool_count; i++) {
-                const struct layout_pool *raw = &segment->pools[i];
+                const struct layout_pool *raw = segment_pool(segment, i);
                 struct view_pool pool = { .index = i };
                 int r = pool_settings_read(segment, i, &pool.settings);
 
@@ -126,7 +126,7 @@ static struct view_worker read_worker(const struct layout_worker *raw, uint32_t 
 static void read_workers(const struct segment *segment, struct view *view) {
         view->workers = must_have(calloc(MAX_OF(segment->worker_count, 1u), sizeof(view->workers[0])));
         for (uint32_t i = 0; i < segment->worker_count; i++) {
-                const struct layout_worker *raw = &segment->workers[i];
+                const struct layout_worker *raw = segment_worker(segment, i);
                 /* Pairs with the release in life_enter(): pid and start are there once it is LIVE. */
                 uint64_t life = atomic_load_explicit(&raw->life, memory_order_acquire);
 

@@ -192,10 +192,10 @@ static void step_world(struct input *input) {
 
         switch (input_u8(input) % 5) {
         case 0:
-                atomic_store(&world.segment->slots[slot].quarantined, 1);
+                atomic_store(&segment_slot(world.segment, slot)->quarantined, 1);
                 break;
         case 1:
-                atomic_store(&world.segment->slots[slot].state, input_u8(input));
+                atomic_store(&segment_slot(world.segment, slot)->state, input_u8(input));
                 break;
         case 2:
                 atomic_store(&world.segment->header->condemned, 1);

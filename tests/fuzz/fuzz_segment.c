@@ -76,7 +76,7 @@ static bool never(void *context) {
 static uint64_t take_ref(struct input *input) {
         uint32_t index = input_u8(input) % WORLD_WORKERS;
 
-        return worker_ref(index, atomic_load(&world.segment->workers[index].life) >> 8);
+        return worker_ref(index, atomic_load(&segment_worker(world.segment, index)->life) >> 8);
 }
 
 static void slot_step_run(struct input *input) {
@@ -87,7 +87,7 @@ static void slot_step_run(struct input *input) {
         struct slot_view view;
 
         if (slot_read(segment, slot, &view) < 0)
-                view.epoch = atomic_load(&segment->slots[slot].epoch);
+                view.epoch = atomic_load(&segment_slot(segment, slot)->epoch);
         switch (input_u8(input) % 5) {
         case 0:
                 (void) slot_take(segment, slot, self, &epoch);

@@ -119,12 +119,13 @@ Test(supervisor, killed_while_it_writes_a_configuration) {
         slot = session_slot(&world, "a");
         world_kill_batond(&world);
         cr_assert_eq(segment_open(world.runtime, true, &segment, NULL), 0);
-        owner_ref = atomic_load(&segment->slots[slot].owner_ref);
-        (void) atomic_fetch_or(&segment->configs[slot].sequence, 1);
+        owner_ref = atomic_load(&segment_slot(segment, slot)->owner_ref);
+        (void) atomic_fetch_or(&segment_config(segment, slot)->sequence, 1);
         inbox_put(segment, owner_ref, slot);
         doorbell_ring(segment, owner_ref);
         outbox_fill(&world, "a", 200);
-        WAIT_UNTIL(&world, __atomic_load_n(&segment->statuses[slot].position, __ATOMIC_ACQUIRE) >= 200);
+        WAIT_UNTIL(&world,
+                   __atomic_load_n(&segment_status(segment, slot)->position, __ATOMIC_ACQUIRE) >= 200);
         segment_close(segment);
         world_start(&world); /* writes it whole */
         outbox_fill(&world, "a", 300);
@@ -316,8 +317,8 @@ Test(supervisor, kills_a_worker_stopped_in_its_transaction) {
 
 static uint64_t answered_pings(pid_t pid) {
         for (uint32_t i = 0; i < world.segment->worker_count; i++)
-                if ((pid_t) world.segment->workers[i].pid == pid)
-                        return world.segment->workers[i].pong;
+                if ((pid_t) segment_worker(world.segment, i)->pid == pid)
+                        return segment_worker(world.segment, i)->pong;
         return 0;
 }
 

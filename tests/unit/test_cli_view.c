@@ -136,8 +136,8 @@ Test(cli_view, a_zombie_does_not_live_s10) {
                 _exit(0);
         cr_assert_eq(waitid(P_PID, (id_t) pid, &info, WEXITED | WNOWAIT), 0);
         cr_assert_eq(process_start_ticks(pid, &start_ticks), 0);
-        atomic_store(&writable->workers[0].pid, (uint32_t) pid);
-        atomic_store(&writable->workers[0].start_ticks, start_ticks);
+        atomic_store(&segment_worker(writable, 0)->pid, (uint32_t) pid);
+        atomic_store(&segment_worker(writable, 0)->start_ticks, start_ticks);
         atomic_store(&writable->header->supervisor_pid, (uint32_t) pid);
         atomic_store(&writable->header->supervisor_start_ticks, start_ticks);
         view_read(readable, &view);
@@ -277,7 +277,7 @@ Test(cli_view, the_supervisor_is_silent_gone_or_running) {
 Test(cli_view, a_quarantined_slot_is_shown_and_its_session_found_in_the_new_one_s4) {
         _cleanup_view_ struct view view = {};
 
-        atomic_store(&writable->slots[2].quarantined, 1);
+        atomic_store(&segment_slot(writable, 2)->quarantined, 1);
         configure(3, "refunds");
         view_read(readable, &view);
         cr_assert_eq(view.quarantined_count, 1);

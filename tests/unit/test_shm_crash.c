@@ -33,7 +33,7 @@ static struct scene scene_with_a_corpse(void) {
         cr_assert_eq(slots_owned_by(scene.segment, victim.ref), SESSIONS);
         for (uint32_t i = 0; i < SESSIONS; i++)
                 slot_assign(scene.segment, i, victim.ref, scene.heir.ref);
-        record = scene.segment->workers + worker_ref_index(victim.ref);
+        record = segment_worker(scene.segment, worker_ref_index(victim.ref));
         atomic_store(&record->note_position, 4711);
         atomic_store(&record->note_is_exact, 1);
         atomic_store(&record->note_slot, NOTED_SLOT);
@@ -72,7 +72,7 @@ static void last_looks(struct segment *segment, uint64_t ref, const char *point)
                                          (void *) ""),
                                point);
         assert_converges(segment, point);
-        cr_assert_eq(segment->pools[0].hints_owed, 0, "%s", point);
+        cr_assert_eq(segment_pool(segment, 0)->hints_owed, 0, "%s", point);
         cr_assert_eq(atomic_load(&segment->header->condemned), 0, "%s", point);
         for (uint32_t i = 0; i < SESSIONS; i++)
                 cr_assert(!slot_view_of(segment, i).quarantined, "%s", point);
@@ -103,10 +103,10 @@ Test(shm_crash, s7_the_taker_dies_at_every_point, .timeout = 120) {
                 last_looks(scene.segment, scene.heir.ref, points[i]);
                 cr_assert_eq(slots_owned_by(scene.segment, scene.heir.ref), SESSIONS, "%s", points[i]);
                 expect_all_hinted(scene.segment, scene.heir.ref, points[i]);
-                cr_assert_eq(atomic_load(&scene.segment->slots[NOTED_SLOT].death_note), DEATH_ON_EVENT, "%s",
-                             points[i]);
-                cr_assert_eq(atomic_load(&scene.segment->slots[NOTED_SLOT].death_position), 4711, "%s",
-                             points[i]);
+                cr_assert_eq(atomic_load(&segment_slot(scene.segment, NOTED_SLOT)->death_note),
+                             DEATH_ON_EVENT, "%s", points[i]);
+                cr_assert_eq(atomic_load(&segment_slot(scene.segment, NOTED_SLOT)->death_position), 4711,
+                             "%s", points[i]);
                 for (uint32_t slot = 0; slot < SESSIONS; slot++)
                         cr_assert_gt(slot_view_of(scene.segment, slot).epoch, EPOCH_BASE + 1, "%s",
                                      points[i]);

@@ -23,7 +23,7 @@ Test(shm_identity, s6_who_has_the_entry_now_does_not_own_what_the_one_before_did
         sessions_configure(segment, 0, 0, 2);
         slot_assign(segment, 0, other.ref, later.ref);
         (void) look(segment, other.ref);
-        atomic_store(&segment->slots[0].owner_ref, before.ref);
+        atomic_store(&segment_slot(segment, 0)->owner_ref, before.ref);
         cr_assert_eq(look(segment, other.ref).slots_given, 1);
         cr_assert_eq(slot_view_of(segment, 0).owner_ref, other.ref);
         assert_converges(segment, "the entry was used again");
@@ -33,7 +33,7 @@ Test(shm_identity, s6_who_has_the_entry_now_does_not_own_what_the_one_before_did
 Test(shm_identity, s6_another_process_of_that_number_is_not_the_worker) {
         struct segment *segment = test_segment(8, 16);
         struct peer victim = peer_start(segment, 0, false), heir = peer_start(segment, 0, false);
-        struct layout_worker *record = &segment->workers[worker_ref_index(victim.ref)];
+        struct layout_worker *record = segment_worker(segment, worker_ref_index(victim.ref));
 
         sessions_configure(segment, 0, 0, 3);
         (void) look(segment, 0);

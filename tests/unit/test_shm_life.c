@@ -8,7 +8,7 @@
 Test(shm_life, s1_enter_holds_the_life_mutex) {
         struct segment *segment = test_segment(4, 16);
         struct peer peer = peer_start(segment, 0, false);
-        const struct layout_worker *worker = segment->workers + worker_ref_index(peer.ref);
+        const struct layout_worker *worker = segment_worker(segment, worker_ref_index(peer.ref));
 
         cr_assert_eq(worker_ref_generation(peer.ref), 1, "generations begin at 1");
         cr_assert_eq(life_state_of(segment, peer.ref), LIFE_LIVE);
@@ -72,16 +72,16 @@ Test(shm_life, s7_an_entry_that_cannot_be_mended_is_abandoned) {
         struct takeover_result result;
 
         peer_kill(peer);
-        memset((char *) &segment->workers[0].life_mutex + 8, 0x77, sizeof(pthread_mutex_t) - 8);
+        memset((char *) &segment_worker(segment, 0)->life_mutex + 8, 0x77, sizeof(pthread_mutex_t) - 8);
         cr_assert_eq(takeover_run(segment, 0, 0, &result), 0);
         cr_assert_eq(result.dead_count, 1);
         cr_assert_eq(life_state_of(segment, peer.ref), LIFE_ABANDONED);
         cr_assert_eq(takeover_run(segment, 0, 0, &result), 0);
         cr_assert_eq(result.dead_count, 0);
-        memset((char *) &segment->workers[1].life_mutex, 0x77,
+        memset((char *) &segment_worker(segment, 1)->life_mutex, 0x77,
                sizeof(pthread_mutex_t)); /* FREE, and no mutex */
         cr_assert_eq(worker_ref_index(peer_start(segment, 0, false).ref), 2);
-        cr_assert_eq(segment->workers[1].life & 0xff, LIFE_ABANDONED);
+        cr_assert_eq(segment_worker(segment, 1)->life & 0xff, LIFE_ABANDONED);
 }
 
 static int enter_and_leave(struct segment *segment, void *argument) {
@@ -104,7 +104,7 @@ Test(shm_life, leave_frees_the_entry_and_gives_on_what_it_was_given) {
                        "alone: its 8 orphans become orphans again");
         for (uint32_t i = 0; i < 8; i++)
                 cr_assert_eq(slot_view_of(segment, i).state, SLOT_ORPHAN);
-        cr_assert_eq(segment->workers[0].life, 1 << 8 | LIFE_FREE);
+        cr_assert_eq(segment_worker(segment, 0)->life, 1 << 8 | LIFE_FREE);
         peer = peer_start(segment, 0, false);
         cr_assert_eq(peer.ref, worker_ref(0, 2));
         cr_assert_eq(slots_owned_by(segment, peer.ref), 8, "a joiner that is the only one gets the orphans");
@@ -220,7 +220,7 @@ Test(shm_life, s11_condemned_is_told_and_does_not_spin) {
         struct peer peer = peer_start(segment, 0, false);
 
         listener_hears(&listener, LIFE_NEWS_MEMBERS);
-        memset(&segment->pools[0].mutex, 0x11, sizeof(pthread_mutex_t));
+        memset(&segment_pool(segment, 0)->mutex, 0x11, sizeof(pthread_mutex_t));
         peer_kill(peer);
         do /* its look condemns the segment; the news may still be that of its own entry, or of the peer's */
                 listener_hears(&listener, LIFE_NEWS_MEMBERS);
@@ -281,16 +281,16 @@ Test(shm_life, s12_inbox_in_rising_order_once) {
         cr_assert_eq(inbox_drain(segment, ref, see, &seen), 40,
                      "P1: 960 to 999, no bit behind the last slot");
 
-        rings = atomic_load(&segment->workers[2].doorbell);
+        rings = atomic_load(&segment_worker(segment, 2)->doorbell);
         doorbell_ring(segment, ref);
         doorbell_ring(segment, worker_ref(4, 1));
         doorbell_ring(segment, 0);
-        cr_assert_eq(atomic_load(&segment->workers[2].doorbell), rings, "nobody is there");
+        cr_assert_eq(atomic_load(&segment_worker(segment, 2)->doorbell), rings, "nobody is there");
 }
 
 Test(shm_life, s12_futex_words) {
         struct segment *segment = test_segment(4, 16);
-        _Atomic uint32_t *word = &segment->workers[0].doorbell;
+        _Atomic uint32_t *word = &segment_worker(segment, 0)->doorbell;
 
         cr_assert_eq(futex_wait_shared(word, 1, USEC_INFINITY), 0, "the value differs");
         cr_assert_eq(futex_wait_shared(word, 0, clock_usec() + 2000), -ETIMEDOUT);

@@ -18,16 +18,16 @@ static int take_and_release(struct segment *segment, void *argument) {
                 return 1;
         sessions_configure(segment, 0, 0, 1); /* not before: a joiner is given what waits */
         slot_assign(segment, 0, ref, 0);
-        atomic_store(&segment->slots[0].pool_index, NO_POOL);
+        atomic_store(&segment_slot(segment, 0)->pool_index, NO_POOL);
         if (slot_take(segment, 0, ref, &epoch) != -EPERM || epoch != 77)
                 return 2;
-        atomic_store(&segment->slots[0].pool_index, 0);
+        atomic_store(&segment_slot(segment, 0)->pool_index, 0);
         if (slot_take(segment, 0, ref, &epoch) != 0)
                 return 3;
-        atomic_store(&segment->slots[0].pool_index, NO_POOL);
+        atomic_store(&segment_slot(segment, 0)->pool_index, NO_POOL);
         if (slot_release(segment, 0, ref, epoch, 0) != -EPERM || !slot_is_owned_by(segment, 0, ref, epoch))
                 return 4;
-        atomic_store(&segment->slots[0].pool_index, 0);
+        atomic_store(&segment_slot(segment, 0)->pool_index, 0);
         if (slot_release(segment, 0, ref, epoch + 1, 0) != -EPERM) /* and at its epoch alone (S3) */
                 return 5;
         return slot_release(segment, 0, ref, epoch, 0) != 0;
@@ -46,15 +46,15 @@ Test(shm_overwritten, S4_a_quarantined_slot_is_refused_to_the_supervisor_too) {
 
         sessions_configure(segment, 0, 0, 1);
         cr_assert_eq(slot_configure(segment, 0, 0, &config), -EBUSY, "in use");
-        atomic_store(&segment->slots[0].quarantined, 1);
-        atomic_store(&segment->slots[0].state, SLOT_FREE);
+        atomic_store(&segment_slot(segment, 0)->quarantined, 1);
+        atomic_store(&segment_slot(segment, 0)->state, SLOT_FREE);
         cr_assert_eq(slot_restore(segment, 0), -EUCLEAN);
         cr_assert_eq(slot_configure(segment, 0, 0, &config), -EUCLEAN);
         cr_assert_eq(slot_retire(segment, 0), -EUCLEAN);
         cr_assert_eq(slot_configure(segment, 4, 0, &config), -ERANGE);
         cr_assert_eq(slot_reconfigure(segment, 4, &config), -ERANGE);
         cr_assert_eq(slot_reconfigure(segment, 1, &config), -ENOENT, "of no session");
-        cr_assert_eq(atomic_load(&segment->slots[0].state), SLOT_FREE, "nothing was changed");
+        cr_assert_eq(atomic_load(&segment_slot(segment, 0)->state), SLOT_FREE, "nothing was changed");
 }
 
 /* H7 */
@@ -64,14 +64,14 @@ Test(shm_overwritten, P1_a_slot_in_use_that_says_free_is_put_back) {
 
         sessions_configure(segment, 0, 0, 2);
         cr_assert_eq(slot_restore(segment, 0), -EBUSY, "it does not say so");
-        atomic_store(&segment->slots[0].state, SLOT_FREE);
+        atomic_store(&segment_slot(segment, 0)->state, SLOT_FREE);
         cr_assert_eq(slot_restore(segment, 0), 0);
-        cr_assert_eq(atomic_load(&segment->slots[0].state), SLOT_ORPHAN);
+        cr_assert_eq(atomic_load(&segment_slot(segment, 0)->state), SLOT_ORPHAN);
         peer = peer_start(segment, 0, false); /* finds the orphans */
         cr_assert_eq(slot_view_of(segment, 1).owner_ref, peer.ref);
-        atomic_store(&segment->slots[1].state, SLOT_FREE);
+        atomic_store(&segment_slot(segment, 1)->state, SLOT_FREE);
         cr_assert_eq(slot_restore(segment, 1), 0);
-        cr_assert_eq(atomic_load(&segment->slots[1].state), SLOT_OWNED);
+        cr_assert_eq(atomic_load(&segment_slot(segment, 1)->state), SLOT_OWNED);
         peer_kill(peer);
 }
 
@@ -84,7 +84,7 @@ static int take_after_a_lost_holder(struct segment *segment, void *argument) {
                 return 1;
         sessions_configure(segment, 0, 0, 1);
         slot_assign(segment, 0, ref, 0);
-        atomic_store(lock_word(&segment->slots[0].mutex), *(uint32_t *) argument);
+        atomic_store(lock_word(&segment_slot(segment, 0)->mutex), *(uint32_t *) argument);
         if (slot_take(segment, 0, ref, &epoch) != -ENOTRECOVERABLE)
                 return 2;
         return segment_is_condemned(segment) ? 0 : 3;
@@ -103,7 +103,7 @@ Test(shm_overwritten, S11_a_slots_lost_holder_condemns_the_segment) {
         child_succeeds(gone, "one that is gone");
         child_succeeds(child_run(segment, take_after_a_lost_holder, &word), "a worker");
         cr_assert(segment_is_condemned(segment));
-        cr_assert_eq(atomic_load(&segment->slots[0].quarantined), 0, "not the slot's fault");
+        cr_assert_eq(atomic_load(&segment_slot(segment, 0)->quarantined), 0, "not the slot's fault");
 }
 
 /* ---- records of workers ------------------------------------------------------------------------------------- */
@@ -111,7 +111,7 @@ Test(shm_overwritten, S11_a_slots_lost_holder_condemns_the_segment) {
 Test(shm_overwritten, S3_a_record_that_names_nobody_proves_nothing) {
         struct segment *segment = test_segment(4, 4);
         struct peer peer = peer_start(segment, 0, false);
-        struct layout_worker *record = segment->workers + worker_ref_index(peer.ref);
+        struct layout_worker *record = segment_worker(segment, worker_ref_index(peer.ref));
         const uint64_t ticks = atomic_load(&record->start_ticks);
 
         atomic_store(&record->pid, 0);
@@ -137,7 +137,7 @@ static int leave_overwritten(struct segment *segment, void *argument) {
         (void) argument;
         if (life_enter(segment, 0, &ref, &failure) < 0)
                 return 1;
-        atomic_store(&segment->workers[worker_ref_index(ref)].pool_index, NO_POOL);
+        atomic_store(&segment_worker(segment, worker_ref_index(ref))->pool_index, NO_POOL);
         if (life_wait(segment, ref, &watch, clock_usec()) < 0)
                 return 2;
         life_leave(segment, ref);
@@ -162,19 +162,19 @@ Test(shm_overwritten, M6_of_signals_only_faults_are_believed) {
         for (size_t i = 0; i < ELEMENTSOF(faults) + ELEMENTSOF(others); i++) {
                 bool is_fault = i < ELEMENTSOF(faults);
                 struct peer victim = peer_start(segment, 0, false);
-                struct layout_worker *record = segment->workers + worker_ref_index(victim.ref);
+                struct layout_worker *record = segment_worker(segment, worker_ref_index(victim.ref));
 
                 cr_assert_eq(slot_view_of(segment, 0).owner_ref, victim.ref);
                 signal_number = is_fault ? faults[i] : others[i - ELEMENTSOF(faults)];
-                atomic_store(&segment->slots[0].death_note, DEATH_NONE);
+                atomic_store(&segment_slot(segment, 0)->death_note, DEATH_NONE);
                 atomic_store(&record->note_position, 77 + i);
                 atomic_store(&record->fault_signal, signal_number);
                 atomic_store(&record->note_slot, 0);
                 peer_kill(victim);
                 (void) takeover_run(segment, 0, 0, NULL);
-                cr_assert_eq(atomic_load(&segment->slots[0].death_position), 77 + i);
-                cr_assert_eq(atomic_load(&segment->slots[0].death_signal), is_fault ? signal_number : 0, "%u",
-                             signal_number);
+                cr_assert_eq(atomic_load(&segment_slot(segment, 0)->death_position), 77 + i);
+                cr_assert_eq(atomic_load(&segment_slot(segment, 0)->death_signal),
+                             is_fault ? signal_number : 0, "%u", signal_number);
         }
 }
 
@@ -186,9 +186,9 @@ Test(shm_overwritten, P1_a_configuration_without_an_end_is_refused_text_by_text)
         struct {
                 char *text;
                 size_t bytes;
-        } texts[] = { { segment->configs[0].session, sizeof segment->configs[0].session },
-                      { segment->configs[0].source, sizeof segment->configs[0].source },
-                      { segment->configs[0].url, sizeof segment->configs[0].url } };
+        } texts[] = { { segment_config(segment, 0)->session, sizeof segment_config(segment, 0)->session },
+                      { segment_config(segment, 0)->source, sizeof segment_config(segment, 0)->source },
+                      { segment_config(segment, 0)->url, sizeof segment_config(segment, 0)->url } };
 
         for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
                 struct segment *again = segment;

@@ -62,7 +62,7 @@ Test(shm_segment, opens_what_was_made) {
         cr_assert_eq(segment->pool_count, LAYOUT_POOL_COUNT_MAX);
         cr_assert_eq(segment->bytes, (size_t) status.st_size);
         cr_assert_eq(segment->header->epoch_base, EPOCH_BASE);
-        cr_assert_eq(segment->slots[999].epoch, EPOCH_BASE);
+        cr_assert_eq(segment_slot(segment, 999)->epoch, EPOCH_BASE);
         cr_assert_arr_eq(segment->header->instance, test_instance, sizeof test_instance);
         segment_close(segment);
         segment_close(NULL);
@@ -156,10 +156,7 @@ Test(shm_segment, p1_refuses_with_the_reason) {
                 poke(&fixture, 0, &changed, sizeof changed); \
                 expect(&fixture, (r), (word));               \
         } while (0)
-        REFUSES(layout_number, LAYOUT_NUMBER + 1, -EPROTONOSUPPORT, "version");
-        REFUSES(mutex_bytes, 48, -EPROTONOSUPPORT, "C library");
-        REFUSES(slot_bytes, 64, -EPROTONOSUPPORT, "version");
-        REFUSES(worker_bytes, 64, -EPROTONOSUPPORT, "version");
+        REFUSES(layout_number, LAYOUT_NUMBER + 1, -EPROTONOSUPPORT, "version"); /* and test_shm_layout.c */
         REFUSES(slot_count, 0, -EBADMSG, "counts");
         REFUSES(slot_count, 999, -EBADMSG, "offsets");
         REFUSES(slot_count, UINT32_MAX, -EBADMSG, "counts");
@@ -208,6 +205,8 @@ Test(shm_segment, p1_random_headers) {
                 size_t offset = 8 + (size_t) rand() % (offsetof(struct layout_header, instance) - 8);
 
                 ((uint8_t *) &changed)[offset] ^= (uint8_t) (1 + rand() % 255);
+                if (changed.layout_number == LAYOUT_NUMBER - 1)
+                        continue; /* that would be a good one */
                 poke(&fixture, 0, &changed, sizeof changed);
                 cr_assert_lt(segment_open(fixture.path, false, &segment, &failure), 0, "byte %zu", offset);
         }

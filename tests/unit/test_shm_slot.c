@@ -198,7 +198,7 @@ Test(shm_slot, s7_what_is_released_to_the_gone_goes_on) {
         epoch = tell_take(&a, 0).epoch;
         slot_assign(segment, 0, b.peer.ref, worker_ref(7, 1));
         (void) inbox_drain(segment, a.peer.ref, drop_hint, NULL);
-        rings = atomic_load(&segment->workers[worker_ref_index(a.peer.ref)].doorbell);
+        rings = atomic_load(&segment_worker(segment, worker_ref_index(a.peer.ref))->doorbell);
         (void) tell(&b, (struct order){ LEAVE, 0, 0, 0 });
         cr_assert_eq(tell_release(&a, 0, epoch, b.peer.ref).r, 0);
         view = slot_view_of(segment, 0);
@@ -206,7 +206,7 @@ Test(shm_slot, s7_what_is_released_to_the_gone_goes_on) {
         cr_assert_eq(view.epoch, epoch + 1, "S2: an ownership of its own");
         cr_assert_eq(view.taken_by, TAKE_BALANCE);
         cr_assert_eq(inbox_drain(segment, a.peer.ref, drop_hint, NULL), 1, "S12: it is told");
-        cr_assert_neq(atomic_load(&segment->workers[worker_ref_index(a.peer.ref)].doorbell), rings);
+        cr_assert_neq(atomic_load(&segment_worker(segment, worker_ref_index(a.peer.ref))->doorbell), rings);
 
         c = actor_start(segment);
         slot_assign(segment, 0, b.peer.ref, c.peer.ref);
@@ -226,7 +226,7 @@ Test(shm_slot, s7_what_is_released_to_a_draining_worker_goes_on) {
         slot_assign(segment, 0, a.peer.ref, 0);
         epoch = tell_take(&a, 0).epoch;
         slot_assign(segment, 0, b.peer.ref, 0);
-        atomic_store(&segment->workers[worker_ref_index(b.peer.ref)].drain_ref, b.peer.ref);
+        atomic_store(&segment_worker(segment, worker_ref_index(b.peer.ref))->drain_ref, b.peer.ref);
         cr_assert_eq(tell_release(&a, 0, epoch, b.peer.ref).r, 0);
         cr_assert_eq(slot_view_of(segment, 0).owner_ref, a.peer.ref);
 }
@@ -264,8 +264,8 @@ Test(shm_slot, s5_configure_unwant_retire) {
         slot_assign(segment, 0, a.peer.ref, 0);
         (void) tell_take(&a, 0);
         session_durable_set(segment, 0, 4711);
-        atomic_store(&segment->statuses[0].source_sync_failed, 1);
-        atomic_store(&segment->statuses[0].suspect_until, 4711);
+        atomic_store(&segment_status(segment, 0)->source_sync_failed, 1);
+        atomic_store(&segment_status(segment, 0)->suspect_until, 4711);
         slot_unwant(segment, 0);
         cr_assert_eq(slot_retire(segment, 0), -EBUSY, "owned");
         cr_assert_eq(tell_release(&a, 0, EPOCH_BASE + 1, 0).r, 0);
@@ -275,14 +275,15 @@ Test(shm_slot, s5_configure_unwant_retire) {
         cr_assert_eq(slot_restore(segment, 0), 0);
         cr_assert_eq(slot_view_of(segment, 0).state, SLOT_ORPHAN);
         cr_assert_eq(slot_restore(segment, 0), -EBUSY, "it does not say that it is free");
-        atomic_store(&segment->slots[0].state, SLOT_FREE);
+        atomic_store(&segment_slot(segment, 0)->state, SLOT_FREE);
 
         cr_assert_eq(slot_configure(segment, 0, 0, &config), 0);
         cr_assert_eq(session_config_read(segment, 0, &read_back), 0);
         cr_assert_str_eq(read_back.session, "again");
         cr_assert_eq(session_durable_get(segment, 0, &position), -EAGAIN, "M14: not the old session's mark");
-        cr_assert_eq(atomic_load(&segment->statuses[0].source_sync_failed), 0, "M7: not its source's fault");
-        cr_assert_eq(atomic_load(&segment->statuses[0].suspect_until), 0, "M6: not its suspect");
+        cr_assert_eq(atomic_load(&segment_status(segment, 0)->source_sync_failed), 0,
+                     "M7: not its source's fault");
+        cr_assert_eq(atomic_load(&segment_status(segment, 0)->suspect_until), 0, "M6: not its suspect");
         cr_assert_eq(slot_view_of(segment, 0).assigned_ref, 0);
         cr_assert_eq(slot_view_of(segment, 0).epoch, EPOCH_BASE + 1, "epochs only grow");
         cr_assert_eq(slot_reconfigure(segment, 1, &config), -ENOENT);
@@ -292,7 +293,7 @@ Test(shm_slot, s5_configure_unwant_retire) {
 /* M6, M7: what was known of the session before is no word about the one that has its slot now. */
 Test(shm_slot, s5_a_new_session_inherits_no_fault) {
         struct segment *segment = test_segment(8, 16);
-        struct layout_status *status = &segment->statuses[0];
+        struct layout_status *status = segment_status(segment, 0);
         struct layout_config config = { .sibling_slot = 0, .session = "new", .source = "new" };
 
         atomic_store(&status->fault_position, 42);
@@ -335,16 +336,16 @@ Test(shm_slot, s4_quarantine_after_three_attempts) {
         sessions_configure(segment, 0, 0, 2);
         slot_assign(segment, 0, a.peer.ref, 0);
         slot_assign(segment, 1, a.peer.ref, 0);
-        atomic_store(&segment->slots[0].orphan_attempts, 2);
+        atomic_store(&segment_slot(segment, 0)->orphan_attempts, 2);
         cr_assert_eq(tell_take(&a, 0).r, 0, "the third attempt is made");
-        cr_assert_eq(atomic_load(&segment->slots[0].orphan_attempts), 0, "and went well");
-        atomic_store(&segment->slots[1].orphan_attempts, 3);
-        memset(&segment->slots[1].mutex, 0xff, sizeof before);
-        memcpy(&before, &segment->slots[1].mutex, sizeof before);
+        cr_assert_eq(atomic_load(&segment_slot(segment, 0)->orphan_attempts), 0, "and went well");
+        atomic_store(&segment_slot(segment, 1)->orphan_attempts, 3);
+        memset(&segment_slot(segment, 1)->mutex, 0xff, sizeof before);
+        memcpy(&before, &segment_slot(segment, 1)->mutex, sizeof before);
         cr_assert_eq(takeover_run(segment, 0, a.peer.ref, &result), 0);
         cr_assert_eq(result.quarantined, 1);
         cr_assert(slot_view_of(segment, 1).quarantined);
-        cr_assert_arr_eq(&segment->slots[1].mutex, &before, sizeof before, "unread, untouched");
+        cr_assert_arr_eq(&segment_slot(segment, 1)->mutex, &before, sizeof before, "unread, untouched");
         cr_assert_eq(takeover_run(segment, 0, a.peer.ref, &result), 0);
         cr_assert_eq(result.quarantined, 0, "told once");
         cr_assert_eq(tell_take(&a, 1).r, -EUCLEAN);
@@ -360,14 +361,14 @@ Test(shm_slot, s4_a_lost_slot_mutex) {
         sessions_configure(segment, 0, 0, 2);
         slot_assign(segment, 0, a.peer.ref, 0);
         slot_assign(segment, 1, a.peer.ref, 0);
-        memset(&segment->slots[0].mutex, 0x5a, sizeof(pthread_mutex_t));
+        memset(&segment_slot(segment, 0)->mutex, 0x5a, sizeof(pthread_mutex_t));
         cr_assert_eq(tell_take(&a, 0).r, -EUCLEAN);
         cr_assert_eq(tell_take(&a, 1).r, 0);
         cr_assert_eq(atomic_load(&segment->header->condemned), 0);
 }
 
 static int hold_slot_for_ever(struct segment *segment, void *argument) {
-        if (lock_take(&segment->slots[0].mutex, LOCK_SLOT) < 0)
+        if (lock_take(&segment_slot(segment, 0)->mutex, LOCK_SLOT) < 0)
                 return 1;
         atomic_store((_Atomic uint32_t *) argument, 1);
         for (;;)
@@ -378,7 +379,7 @@ static int hold_slot_for_ever(struct segment *segment, void *argument) {
 Test(shm_slot, s4_half_made_changes_are_settled) {
         struct segment *segment = test_segment(8, 16);
         struct actor a = actor_start(segment);
-        _Atomic uint32_t *is_held = &segment->pools[63].latched;
+        _Atomic uint32_t *is_held = &segment_pool(segment, 63)->latched;
         const struct {
                 uint32_t state;
                 bool is_owned;
@@ -395,14 +396,14 @@ Test(shm_slot, s4_half_made_changes_are_settled) {
                 pid = child_run(segment, hold_slot_for_ever, is_held);
                 while (atomic_load(is_held) == 0)
                         test_pause();
-                atomic_store(&segment->slots[0].state, cases[i].state);
-                atomic_store(&segment->slots[0].owner_ref, cases[i].is_owned ? a.peer.ref : 0);
+                atomic_store(&segment_slot(segment, 0)->state, cases[i].state);
+                atomic_store(&segment_slot(segment, 0)->owner_ref, cases[i].is_owned ? a.peer.ref : 0);
                 cr_assert_eq(kill(pid, SIGKILL), 0);
                 (void) child_status(pid);
                 /* Any call that takes the slot's mutex mends it. */
                 (void) tell(&a, (struct order){ RAISE, 0, 1, 1 });
                 cr_assert_eq(slot_view_of(segment, 0).state, cases[i].settled, "case %zu", i);
-                cr_assert_eq(atomic_load(&segment->slots[0].state), cases[i].settled, "case %zu", i);
+                cr_assert_eq(atomic_load(&segment_slot(segment, 0)->state), cases[i].settled, "case %zu", i);
         }
 }
 
@@ -416,10 +417,10 @@ Test(shm_slot, m6_the_note_is_read_once_by_the_owner) {
                 slot_assign(segment, i, a.peer.ref, b.peer.ref);
                 (void) tell_take(&a, i);
         }
-        atomic_store(&segment->workers[worker_ref_index(a.peer.ref)].note_position, 4711);
-        atomic_store(&segment->workers[worker_ref_index(a.peer.ref)].note_is_exact, 1);
-        atomic_store(&segment->workers[worker_ref_index(a.peer.ref)].fault_signal, SIGBUS);
-        atomic_store(&segment->workers[worker_ref_index(a.peer.ref)].note_slot, 1);
+        atomic_store(&segment_worker(segment, worker_ref_index(a.peer.ref))->note_position, 4711);
+        atomic_store(&segment_worker(segment, worker_ref_index(a.peer.ref))->note_is_exact, 1);
+        atomic_store(&segment_worker(segment, worker_ref_index(a.peer.ref))->fault_signal, SIGBUS);
+        atomic_store(&segment_worker(segment, worker_ref_index(a.peer.ref))->note_slot, 1);
         peer_kill(a.peer);
         cr_assert_eq(takeover_run(segment, 0, b.peer.ref, NULL), 0);
         cr_assert_eq(tell(&b, (struct order){ NOTE, 0, 0, 0 }).note, DEATH_NONE);
@@ -435,7 +436,7 @@ Test(shm_slot, m6_the_note_is_read_once_by_the_owner) {
 
 Test(shm_slot, p1_a_reader_refuses_words_out_of_range) {
         struct segment *segment = test_segment(8, 16);
-        struct layout_slot *slot = segment->slots;
+        struct layout_slot *slot = segment_slot(segment, 0);
         struct slot_view view = { .epoch = 12345 };
 
         sessions_configure(segment, 0, 0, 1);

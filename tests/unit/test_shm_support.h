@@ -88,7 +88,7 @@ static inline struct slot_view slot_view_of(const struct segment *segment, uint3
 }
 
 static inline enum life life_state_of(const struct segment *segment, uint64_t ref) {
-        return segment->workers[worker_ref_index(ref)].life & 0xff;
+        return segment_worker(segment, worker_ref_index(ref))->life & 0xff;
 }
 
 /* ---- processes ------------------------------------------------------------------------------- */
@@ -184,7 +184,7 @@ static inline bool is_converged(const struct segment *segment) {
         bool is_anyone_live = false;
 
         for (uint32_t i = 0; i < segment->worker_count; i++) {
-                uint64_t life = segment->workers[i].life;
+                uint64_t life = segment_worker(segment, i)->life;
 
                 if ((life & 0xff) == LIFE_DEAD || (life & 0xff) == LIFE_LEFT ||
                     (life & 0xff) == LIFE_ENTERING)
@@ -221,6 +221,6 @@ static inline uint32_t slots_owned_by(const struct segment *segment, uint64_t re
         uint32_t count = 0;
 
         for (uint32_t i = 0; i < segment->slot_count; i++)
-                count += segment->slots[i].owner_ref == ref;
+                count += segment_slot(segment, i)->owner_ref == ref;
         return count;
 }

@@ -139,13 +139,13 @@ Test(shm_takeover, s7_whoever_is_given_a_slot_is_told_and_rung) {
         for (uint32_t i = 0; i < 9; i++)
                 slot_assign(segment, i, peers[0].ref, peers[1 + i % 3].ref);
         for (uint32_t p = 0; p < 4; p++) {
-                rings[p] = atomic_load(&segment->workers[worker_ref_index(peers[p].ref)].doorbell);
+                rings[p] = atomic_load(&segment_worker(segment, worker_ref_index(peers[p].ref))->doorbell);
                 (void) inbox_drain(segment, peers[p].ref, count_hint, NULL);
         }
         peer_kill(peers[0]);
         cr_assert_eq(look(segment, peers[3].ref).slots_given, 9);
         for (uint32_t p = 1; p < 4; p++) {
-                cr_expect_neq(atomic_load(&segment->workers[worker_ref_index(peers[p].ref)].doorbell),
+                cr_expect_neq(atomic_load(&segment_worker(segment, worker_ref_index(peers[p].ref))->doorbell),
                               rings[p], "worker %u is rung", p);
                 cr_expect_eq(inbox_drain(segment, peers[p].ref, count_hint, NULL), 3, "worker %u", p);
         }
@@ -160,11 +160,11 @@ Test(shm_takeover, draining_workers_get_nothing) {
         peers_start(segment, peers, 3, false);
         for (uint32_t i = 0; i < 4; i++)
                 slot_assign(segment, i, peers[0].ref, peers[1].ref);
-        atomic_store(&segment->workers[worker_ref_index(peers[1].ref)].drain_ref, peers[1].ref);
+        atomic_store(&segment_worker(segment, worker_ref_index(peers[1].ref))->drain_ref, peers[1].ref);
         peer_kill(peers[0]);
         (void) look(segment, 0);
         cr_assert_eq(slots_owned_by(segment, peers[2].ref), 4);
-        atomic_store(&segment->workers[worker_ref_index(peers[2].ref)].phase, PHASE_DRAINING);
+        atomic_store(&segment_worker(segment, worker_ref_index(peers[2].ref))->phase, PHASE_DRAINING);
         (void) look(segment, 0);
         cr_assert_eq(slots_owned_by(segment, peers[2].ref), 4, "not taken away");
         peer_kill(peers[2]);
@@ -232,10 +232,10 @@ Test(shm_takeover, s7_victim_and_watcher_together) {
 
 /* Waits for a death as a watcher does that is about to die: it takes the kernel's one wake and does nothing. */
 static int swallow_news(struct segment *segment, void *argument) {
-        _Atomic uint32_t *word = lock_word(&segment->workers[*(uint32_t *) argument].life_mutex);
+        _Atomic uint32_t *word = lock_word(&segment_worker(segment, *(uint32_t *) argument)->life_mutex);
         uint32_t value = atomic_fetch_or(word, FUTEX_WAITERS) | FUTEX_WAITERS;
 
-        atomic_store(&segment->pools[63].latched, 1);
+        atomic_store(&segment_pool(segment, 63)->latched, 1);
         (void) futex_wait_shared(word, value, USEC_INFINITY);
         return pause(); /* which never comes back */
 }
@@ -262,7 +262,7 @@ static bool second_death_is_seen(void) {
         pid_t swallower = child_run(segment, swallow_news, &victim_index);
         bool is_seen;
 
-        while (atomic_load(&segment->pools[63].latched) == 0)
+        while (atomic_load(&segment_pool(segment, 63)->latched) == 0)
                 test_pause();
         while (!is_asleep(swallower))
                 test_pause(); /* then it is the first in the kernel's queue */
@@ -313,7 +313,8 @@ Test(shm_takeover, s7_all_but_one_at_once) {
 Test(shm_takeover, s3_a_process_that_is_gone_proves_it) {
         struct segment *segment = test_segment(8, 16);
         struct peer victim = peer_start(segment, 0, false), heir = peer_start(segment, 0, false);
-        _Atomic uint32_t *word = lock_word(&segment->workers[worker_ref_index(victim.ref)].life_mutex);
+        _Atomic uint32_t *word = lock_word(
+                &segment_worker(segment, worker_ref_index(victim.ref))->life_mutex);
         uint32_t value = atomic_load(word);
 
         sessions_configure(segment, 0, 0, 3);
@@ -338,9 +339,9 @@ Test(shm_takeover, s3_a_wrong_record_is_no_proof) {
         struct segment *segment = test_segment(8, 16);
         struct peer peer = peer_start(segment, 0, false);
 
-        atomic_store(&segment->workers[worker_ref_index(peer.ref)].pid, 4194303);
+        atomic_store(&segment_worker(segment, worker_ref_index(peer.ref))->pid, 4194303);
         cr_assert(!life_is_proven_dead(segment, peer.ref));
-        atomic_store(&segment->workers[worker_ref_index(peer.ref)].pid, 0);
+        atomic_store(&segment_worker(segment, worker_ref_index(peer.ref))->pid, 0);
         cr_assert(!life_is_proven_dead(segment, peer.ref));
         cr_assert_eq(look(segment, 0).dead_count, 0);
 }
@@ -351,20 +352,20 @@ Test(shm_takeover, s11_a_lost_pool_mutex_condemns) {
         uint64_t epoch;
 
         sessions_configure(segment, 0, 0, 1);
-        memset(&segment->pools[0].mutex, 0, sizeof(pthread_mutex_t));
+        memset(&segment_pool(segment, 0)->mutex, 0, sizeof(pthread_mutex_t));
         cr_assert_eq(takeover_run(segment, 0, 0, &result), -ENOTRECOVERABLE);
         cr_assert_eq(result.dead_count, 4711, "output untouched on failure");
         cr_assert_eq(atomic_load(&segment->header->condemned), 1);
-        cr_assert_neq(atomic_load(&segment->pools[5].member_version), 0, "every pool is told");
+        cr_assert_neq(atomic_load(&segment_pool(segment, 5)->member_version), 0, "every pool is told");
         cr_assert_eq(slot_take(segment, 0, worker_ref(0, 1), &epoch), -ENOTRECOVERABLE);
         cr_assert_eq(slot_release(segment, 0, worker_ref(0, 1), 1, 0), -ENOTRECOVERABLE);
 }
 
 static int hold_pool(struct segment *segment, void *argument) {
         (void) argument;
-        if (lock_take(&segment->pools[0].mutex, LOCK_POOL) < 0)
+        if (lock_take(&segment_pool(segment, 0)->mutex, LOCK_POOL) < 0)
                 return 1;
-        atomic_store(&segment->pools[63].latched, 1);
+        atomic_store(&segment_pool(segment, 63)->latched, 1);
         for (;;)
                 (void) pause();
 }
@@ -374,12 +375,12 @@ Test(shm_takeover, s11_a_pool_mutex_whose_holder_never_said_so) {
         pid_t pid = child_run(segment, hold_pool, NULL);
         uint32_t word;
 
-        while (atomic_load(&segment->pools[63].latched) == 0)
+        while (atomic_load(&segment_pool(segment, 63)->latched) == 0)
                 test_pause();
-        word = atomic_load(lock_word(&segment->pools[0].mutex));
+        word = atomic_load(lock_word(&segment_pool(segment, 0)->mutex));
         cr_assert_eq(kill(pid, SIGKILL), 0);
         (void) child_status(pid);
-        atomic_store(lock_word(&segment->pools[0].mutex), word);
+        atomic_store(lock_word(&segment_pool(segment, 0)->mutex), word);
         cr_assert_eq(takeover_run(segment, 0, 0, NULL), -ENOTRECOVERABLE);
         cr_assert_eq(atomic_load(&segment->header->condemned), 1);
 }
@@ -387,10 +388,10 @@ Test(shm_takeover, s11_a_pool_mutex_whose_holder_never_said_so) {
 /* It keeps the mutex, and the segment is condemned while another waits for it. */
 static int hold_pool_and_condemn(struct segment *segment, void *argument) {
         (void) argument;
-        if (lock_take(&segment->pools[0].mutex, LOCK_POOL) < 0)
+        if (lock_take(&segment_pool(segment, 0)->mutex, LOCK_POOL) < 0)
                 return 1;
-        atomic_store(&segment->pools[63].latched, 1);
-        while ((atomic_load(lock_word(&segment->pools[0].mutex)) & FUTEX_WAITERS) == 0)
+        atomic_store(&segment_pool(segment, 63)->latched, 1);
+        while ((atomic_load(lock_word(&segment_pool(segment, 0)->mutex)) & FUTEX_WAITERS) == 0)
                 test_pause();
         atomic_store(&segment->header->condemned, 1);
         for (;;)
@@ -401,7 +402,7 @@ Test(shm_takeover, s11_who_waits_in_a_condemned_segment_gives_up, .timeout = 10)
         struct segment *segment = test_segment(8, 16);
         pid_t pid = child_run(segment, hold_pool_and_condemn, NULL);
 
-        while (atomic_load(&segment->pools[63].latched) == 0)
+        while (atomic_load(&segment_pool(segment, 63)->latched) == 0)
                 test_pause();
         cr_assert_eq(takeover_run(segment, 0, 0, NULL), -ENOTRECOVERABLE);
         cr_assert_eq(kill(pid, SIGKILL), 0);
@@ -456,12 +457,13 @@ Test(shm_takeover, s12_lost_hints_are_made_good) {
         (void) look(segment, 0);
         for (uint32_t i = 0; i < segment->inbox_words; i++)
                 atomic_store(segment->inboxes + i, 0);
-        segment->pools[0].hints_owed = 1; /* as a taker leaves it that died after giving, before telling */
-        rings = atomic_load(&segment->workers[worker_ref_index(peer.ref)].doorbell);
+        segment_pool(segment, 0)->hints_owed =
+                1; /* as a taker leaves it that died after giving, before telling */
+        rings = atomic_load(&segment_worker(segment, worker_ref_index(peer.ref))->doorbell);
         (void) look(segment, 0);
         cr_assert_eq(atomic_load(segment->inboxes), (1ULL << 40) - 1, "all of its slots");
-        cr_assert_gt(atomic_load(&segment->workers[worker_ref_index(peer.ref)].doorbell), rings);
-        cr_assert_eq(segment->pools[0].hints_owed, 0);
+        cr_assert_gt(atomic_load(&segment_worker(segment, worker_ref_index(peer.ref))->doorbell), rings);
+        cr_assert_eq(segment_pool(segment, 0)->hints_owed, 0);
 }
 
 /* ---- bytes of a corpse ----------------------------------------------------------------------- */
@@ -486,16 +488,16 @@ Test(shm_takeover, p1_random_bytes_in_worker_records, .timeout = 120) {
                 for (uint32_t i = 0; i < segment->worker_count; i++) {
                         if (i == worker_ref_index(peer.ref) || rand() % 3 == 0)
                                 continue;
-                        scribble(segment->workers + i, sizeof(struct layout_worker));
+                        scribble(segment_worker(segment, i), sizeof(struct layout_worker));
                         if (rand() % 2) { /* near the rules, where it hurts more */
-                                segment->workers[i].life = (uint64_t) (rand() % 7) << 8 |
-                                                           (uint64_t) (rand() % 7);
-                                segment->workers[i].pool_index = 0;
+                                segment_worker(segment, i)->life = (uint64_t) (rand() % 7) << 8 |
+                                                                   (uint64_t) (rand() % 7);
+                                segment_worker(segment, i)->pool_index = 0;
                         }
                         if (rand() % 2)
-                                cr_assert_eq(lock_init(&segment->workers[i].life_mutex), 0);
-                        atomic_store(&segment->slots[rand() % 32].owner_ref,
-                                     worker_ref(i, segment->workers[i].life >> 8));
+                                cr_assert_eq(lock_init(&segment_worker(segment, i)->life_mutex), 0);
+                        atomic_store(&segment_slot(segment, rand() % 32)->owner_ref,
+                                     worker_ref(i, segment_worker(segment, i)->life >> 8));
                 }
                 child_succeeds(child_run(segment, look_once, &nobody), "a look at random bytes");
                 cr_assert(life_is_live(segment, peer.ref));
@@ -510,7 +512,7 @@ Test(shm_takeover, p1_random_bytes_in_slots, .timeout = 120) {
         peer = peer_start(segment, 0, false);
         srand(2258);
         for (unsigned round = 0; round < 300; round++) {
-                struct layout_slot *slot = segment->slots + rand() % 64;
+                struct layout_slot *slot = segment_slot(segment, rand() % 64);
 
                 if (rand() % 4 == 0)
                         scribble(slot, offsetof(struct layout_slot, owner_ref));
@@ -519,7 +521,7 @@ Test(shm_takeover, p1_random_bytes_in_slots, .timeout = 120) {
                 child_succeeds(child_run(segment, look_once, &peer.ref), "a look at random slots");
         }
         for (uint32_t i = 0; i < 64; i++) {
-                const struct layout_slot *slot = segment->slots + i;
+                const struct layout_slot *slot = segment_slot(segment, i);
 
                 cr_assert(atomic_load(&slot->quarantined) != 0 || atomic_load(&slot->state) == SLOT_FREE ||
                           atomic_load(&slot->owner_ref) == peer.ref);
@@ -530,7 +532,7 @@ Test(shm_takeover, p1_random_bytes_in_slots, .timeout = 120) {
 Test(shm_takeover, m6_a_death_note_is_copied_before_the_entry_is_free) {
         struct segment *segment = test_segment(8, 16);
         struct peer victim = peer_start(segment, 0, false), heir;
-        struct layout_worker *record = segment->workers + worker_ref_index(victim.ref);
+        struct layout_worker *record = segment_worker(segment, worker_ref_index(victim.ref));
 
         sessions_configure(segment, 0, 0, 2);
         (void) look(segment, 0);
@@ -540,20 +542,20 @@ Test(shm_takeover, m6_a_death_note_is_copied_before_the_entry_is_free) {
         atomic_store(&record->note_slot, 1);
         peer_kill(victim);
         (void) look(segment, heir.ref);
-        cr_assert_eq(atomic_load(&segment->slots[0].death_note), DEATH_NONE);
-        cr_assert_eq(atomic_load(&segment->slots[1].death_note), DEATH_IN_BATCH);
-        cr_assert_eq(atomic_load(&segment->slots[1].death_position), 77);
-        cr_assert_eq(atomic_load(&segment->slots[1].death_signal), 0, "no signal of a fault");
+        cr_assert_eq(atomic_load(&segment_slot(segment, 0)->death_note), DEATH_NONE);
+        cr_assert_eq(atomic_load(&segment_slot(segment, 1)->death_note), DEATH_IN_BATCH);
+        cr_assert_eq(atomic_load(&segment_slot(segment, 1)->death_position), 77);
+        cr_assert_eq(atomic_load(&segment_slot(segment, 1)->death_signal), 0, "no signal of a fault");
         cr_assert_eq(life_state_of(segment, victim.ref), LIFE_FREE);
         peer_kill(heir); /* which had not read it yet, and had nothing in hand itself */
         (void) look(segment, 0);
-        cr_assert_eq(atomic_load(&segment->slots[1].death_position), 77, "an unread note stays");
+        cr_assert_eq(atomic_load(&segment_slot(segment, 1)->death_position), 77, "an unread note stays");
 }
 
 static struct layout_slot *note_of_a_death(enum worker_phase phase, uint32_t fault_signal) {
         struct segment *segment = test_segment(8, 16);
         struct peer victim = peer_start(segment, 0, false);
-        struct layout_worker *record = segment->workers + worker_ref_index(victim.ref);
+        struct layout_worker *record = segment_worker(segment, worker_ref_index(victim.ref));
 
         sessions_configure(segment, 0, 0, 1);
         (void) look(segment, 0);
@@ -564,7 +566,7 @@ static struct layout_slot *note_of_a_death(enum worker_phase phase, uint32_t fau
         atomic_store(&record->fault_signal, fault_signal);
         peer_kill(victim);
         (void) look(segment, 0);
-        return &segment->slots[0];
+        return segment_slot(segment, 0);
 }
 
 /* M6: three kills on an event alone stop its session; in a sync or a commit no event is in hand. */
@@ -582,11 +584,11 @@ Test(shm_takeover, the_pool_records_its_takeovers) {
         sessions_configure(segment, 0, 0, 3);
         (void) look(segment, 0);
         heir = peer_start(segment, 0, false);
-        cr_assert_eq(segment->pools[0].takeover_count, 0);
+        cr_assert_eq(segment_pool(segment, 0)->takeover_count, 0);
         peer_kill(victim);
         (void) look(segment, heir.ref);
-        cr_assert_eq(segment->pools[0].takeover_count, 1);
-        cr_assert_eq(segment->pools[0].takeover_slots, 3);
-        cr_assert_eq(segment->pools[0].takeover_last_ref, victim.ref);
-        cr_assert_eq(segment->pools[0].takeover_by_ref, heir.ref);
+        cr_assert_eq(segment_pool(segment, 0)->takeover_count, 1);
+        cr_assert_eq(segment_pool(segment, 0)->takeover_slots, 3);
+        cr_assert_eq(segment_pool(segment, 0)->takeover_last_ref, victim.ref);
+        cr_assert_eq(segment_pool(segment, 0)->takeover_by_ref, heir.ref);
 }

@@ -67,7 +67,7 @@ static void hint_see(void *context, uint32_t slot_index) {
 }
 
 static void worker_turn(uint64_t ref, unsigned round) {
-        struct layout_worker *self = &segment->workers[worker_ref_index(ref)];
+        struct layout_worker *self = segment_worker(segment, worker_ref_index(ref));
 
         atomic_store(&self->pong, atomic_load(&self->ping));
         (void) takeover_run(segment, 0, ref, NULL);
@@ -129,7 +129,7 @@ static uint32_t live_refs(uint64_t *ret_refs) {
         uint32_t count = 0;
 
         for (uint32_t i = 0; i < segment->worker_count; i++) {
-                uint64_t ref = worker_ref(i, atomic_load(&segment->workers[i].life) >> 8);
+                uint64_t ref = worker_ref(i, atomic_load(&segment_worker(segment, i)->life) >> 8);
 
                 if (life_is_live(segment, ref))
                         ret_refs[count++] = ref;
@@ -145,7 +145,7 @@ static void *supervise(void *argument) {
                 uint32_t count = live_refs(refs);
 
                 for (uint32_t i = 0; i < count; i++)
-                        atomic_fetch_add(&segment->workers[worker_ref_index(refs[i])].ping, 1);
+                        atomic_fetch_add(&segment_worker(segment, worker_ref_index(refs[i]))->ping, 1);
                 for (uint32_t i = 0; i < SLOTS && count > 0; i++)
                         slot_assign(segment, i, refs[(i + turn) % count],
                                     count > 1 ? refs[(i + turn + 1) % count] : 0);
@@ -179,7 +179,7 @@ static void read_slot(uint32_t slot_index, uint64_t *epoch) {
 }
 
 static void read_pool(uint64_t *takeovers) {
-        const struct layout_pool *pool = &segment->pools[0];
+        const struct layout_pool *pool = segment_pool(segment, 0);
         uint64_t count = atomic_load_explicit(&pool->takeover_count, memory_order_acquire);
         struct pool_settings settings;
 
@@ -226,5 +226,5 @@ Test(shm_threads, S2_S3_S7_sessions_have_one_owner_whoever_dies, .timeout = 120)
         cr_assert_eq(sum, atomic_load(&moves), "a session was moved by two at once");
         cr_assert_gt(sum, POSITIONS * LIVES);
         cr_assert_eq(turns, POSITIONS * LIVES * ROUNDS, "two had the turn at once");
-        cr_assert_gt(segment->pools[0].takeover_count, 0);
+        cr_assert_gt(segment_pool(segment, 0)->takeover_count, 0);
 }

@@ -10,12 +10,12 @@
 
 /* Words of an unused pool, which all processes of a test see. */
 static _Atomic uint32_t *flag_of(struct segment *segment) {
-        return &segment->pools[63].latched;
+        return &segment_pool(segment, 63)->latched;
 }
 
 /* Who had the turns, in order; written under the turn alone, and not atomically, on purpose. */
 static void log_turn(struct segment *segment, char who) {
-        struct layout_pool *log = segment->pools + 62;
+        struct layout_pool *log = segment_pool(segment, 62);
         uint64_t n = log->takeover_count;
 
         log->url[n % LAYOUT_URL_BYTES] = who;
@@ -46,14 +46,14 @@ Test(shm_turn, two_movers_alternate) {
 
         child_succeeds(first, "first");
         child_succeeds(second, "second");
-        cr_assert_eq(segment->pools[62].takeover_count, 2 * TURNS, "never two at once");
+        cr_assert_eq(segment_pool(segment, 62)->takeover_count, 2 * TURNS, "never two at once");
         for (unsigned i = 1; i < 2 * TURNS; i++)
-                changes += segment->pools[62].url[i] != segment->pools[62].url[i - 1];
+                changes += segment_pool(segment, 62)->url[i] != segment_pool(segment, 62)->url[i - 1];
         /* Strictly it is one change a turn; a mover that is not scheduled for 5 ms is passed over. */
         cr_assert_gt(changes, TURNS, "%u changes in %u turns", changes, 2 * TURNS);
-        cr_assert_eq(atomic_load(&segment->pools[0].turn_waiters), 0);
-        cr_assert_eq(atomic_load(&segment->pools[0].turn_holder_ref), 0);
-        cr_assert_eq(atomic_load(&segment->pools[0].turn_since_usec), 0);
+        cr_assert_eq(atomic_load(&segment_pool(segment, 0)->turn_waiters), 0);
+        cr_assert_eq(atomic_load(&segment_pool(segment, 0)->turn_holder_ref), 0);
+        cr_assert_eq(atomic_load(&segment_pool(segment, 0)->turn_since_usec), 0);
 }
 
 static int take_alone(struct segment *segment, void *argument) {
@@ -67,8 +67,8 @@ static int take_alone(struct segment *segment, void *argument) {
         for (unsigned i = 0; i < 1000; i++) {
                 if (turn_take(segment, 0, 1, NULL, NULL) < 0)
                         return 2;
-                if (atomic_load(&segment->pools[0].turn_holder_ref) != 1 ||
-                    atomic_load(&segment->pools[0].turn_since_usec) == 0)
+                if (atomic_load(&segment_pool(segment, 0)->turn_holder_ref) != 1 ||
+                    atomic_load(&segment_pool(segment, 0)->turn_since_usec) == 0)
                         return 3;
                 turn_give(segment, 0, 1);
         }
@@ -101,7 +101,7 @@ Test(shm_turn, s3_a_holder_that_dies_frees_it_and_pulse_ends_the_wait) {
                 test_pause();
         cr_assert_eq(turn_take(segment, 0, 2, pulse_twice, &pulses), -ECANCELED);
         cr_assert_eq(pulses, 2);
-        cr_assert_eq(atomic_load(&segment->pools[0].turn_waiters), 0);
+        cr_assert_eq(atomic_load(&segment_pool(segment, 0)->turn_waiters), 0);
         cr_assert_eq(kill(holder, SIGKILL), 0);
         cr_assert_eq(turn_take(segment, 0, 2, NULL, NULL), 0);
         turn_give(segment, 0, 2);
@@ -124,14 +124,14 @@ Test(shm_turn, a_dead_waiter_is_forgotten) {
 
         cr_assert_eq(turn_take(segment, 0, 1, NULL, NULL), 0);
         atomic_store(flag_of(segment), 1);
-        while (atomic_load(&segment->pools[0].turn_waiters) == 0)
+        while (atomic_load(&segment_pool(segment, 0)->turn_waiters) == 0)
                 test_pause();
         cr_assert_eq(kill(waiter, SIGKILL), 0);
         (void) child_status(waiter);
         turn_give(segment, 0, 1);
-        cr_assert_eq(atomic_load(&segment->pools[0].turn_waiters), 1);
+        cr_assert_eq(atomic_load(&segment_pool(segment, 0)->turn_waiters), 1);
         cr_assert_eq(turn_take(segment, 0, 1, NULL, NULL), 0);
-        cr_assert_eq(atomic_load(&segment->pools[0].turn_waiters), 0);
+        cr_assert_eq(atomic_load(&segment_pool(segment, 0)->turn_waiters), 0);
         turn_give(segment, 0, 1);
 }
 
@@ -142,10 +142,10 @@ Test(shm_turn, s11_a_lost_turn_condemns) {
 
         while (atomic_load(flag_of(segment)) == 0)
                 test_pause();
-        word = atomic_load(lock_word(&segment->pools[0].turn));
+        word = atomic_load(lock_word(&segment_pool(segment, 0)->turn));
         cr_assert_eq(kill(holder, SIGKILL), 0);
         (void) child_status(holder);
-        atomic_store(lock_word(&segment->pools[0].turn), word); /* no robust list said so */
+        atomic_store(lock_word(&segment_pool(segment, 0)->turn), word); /* no robust list said so */
         cr_assert_eq(turn_take(segment, 0, 2, NULL, NULL), -ENOTRECOVERABLE);
         cr_assert_eq(atomic_load(&segment->header->condemned), 1);
         cr_assert_eq(turn_take(segment, 1, 2, NULL, NULL), -ENOTRECOVERABLE, "nobody goes on in it");

@@ -85,29 +85,29 @@ Test(shm_words, p1_bad_words_are_refused) {
         cr_assert_eq(session_config_read(segment, 16, &config), -ERANGE);
         cr_assert_eq(session_status_read(segment, 16, &status), -ERANGE);
 
-        memset(segment->pools[0].name, 'x', LAYOUT_NAME_BYTES);
+        memset(segment_pool(segment, 0)->name, 'x', LAYOUT_NAME_BYTES);
         cr_assert_eq(pool_settings_read(segment, 0, &settings), -EBADMSG);
-        segment->pools[0].name[0] = '\0';
-        memset(segment->pools[0].url, 'x', LAYOUT_URL_BYTES);
+        segment_pool(segment, 0)->name[0] = '\0';
+        memset(segment_pool(segment, 0)->url, 'x', LAYOUT_URL_BYTES);
         cr_assert_eq(pool_settings_read(segment, 0, &settings), -EBADMSG);
-        segment->pools[0].url[9] = '\0';
-        atomic_store(&segment->pools[0].state, POOL_LEAVING + 1);
+        segment_pool(segment, 0)->url[9] = '\0';
+        atomic_store(&segment_pool(segment, 0)->state, POOL_LEAVING + 1);
         cr_assert_eq(pool_settings_read(segment, 0, &settings), -EBADMSG);
         cr_assert_eq(settings.workers_wanted, 4711, "output untouched on failure");
 
         sessions_configure(segment, 0, 0, 1);
-        memset(segment->configs[0].url, 'x', LAYOUT_URL_BYTES);
+        memset(segment_config(segment, 0)->url, 'x', LAYOUT_URL_BYTES);
         cr_assert_eq(session_config_read(segment, 0, &config), -EBADMSG);
-        segment->configs[0].url[0] = '\0';
-        segment->configs[0].sibling_slot = 16;
+        segment_config(segment, 0)->url[0] = '\0';
+        segment_config(segment, 0)->sibling_slot = 16;
         cr_assert_eq(session_config_read(segment, 0, &config), -EBADMSG);
         cr_assert_eq(config.slot_index, 4711);
 
         session_status_write(segment, 0, &good);
-        segment->statuses[0].phase = SESSION_PHASE_COUNT;
+        segment_status(segment, 0)->phase = SESSION_PHASE_COUNT;
         cr_assert_eq(session_status_read(segment, 0, &status), -EBADMSG);
-        segment->statuses[0].phase = 0;
-        memset(segment->statuses[0].reason, 'x', LAYOUT_REASON_BYTES);
+        segment_status(segment, 0)->phase = 0;
+        memset(segment_status(segment, 0)->reason, 'x', LAYOUT_REASON_BYTES);
         cr_assert_eq(session_status_read(segment, 0, &status), -EBADMSG);
         cr_assert_eq(status.epoch, 4711);
 }
@@ -118,14 +118,14 @@ Test(shm_words, s10_a_writer_that_died_at_an_odd_number) {
         struct session_status status, one = status_of(1), two = status_of(2);
 
         session_status_write(segment, 0, &one);
-        (void) atomic_fetch_add(&segment->statuses[0].sequence, 1);
-        segment->statuses[0].position = 99; /* as far as it came */
+        (void) atomic_fetch_add(&segment_status(segment, 0)->sequence, 1);
+        segment_status(segment, 0)->position = 99; /* as far as it came */
         cr_assert_eq(session_status_read(segment, 0, &status), -EAGAIN);
         session_status_write(segment, 0, &two);
         cr_assert_eq(session_status_read(segment, 0, &status), 0);
         cr_assert_eq(status.epoch, 2);
         cr_assert(status_is_whole(&status));
-        cr_assert_eq(atomic_load(&segment->statuses[0].sequence) % 2, 0);
+        cr_assert_eq(atomic_load(&segment_status(segment, 0)->sequence) % 2, 0);
 }
 
 static int write_for_ever(struct segment *segment, void *argument) {
@@ -135,7 +135,7 @@ static int write_for_ever(struct segment *segment, void *argument) {
 
                 session_status_write(segment, 0, &status);
                 session_durable_set(segment, 0, n);
-                (void) atomic_fetch_add(&segment->pools[63].turn_served, 1);
+                (void) atomic_fetch_add(&segment_pool(segment, 63)->turn_served, 1);
         }
         return 1;
 }
@@ -146,11 +146,11 @@ Test(shm_words, s10_no_torn_copy_is_ever_returned) {
         unsigned whole = 0;
 
         for (unsigned round = 0; round < 60; round++) {
-                uint32_t before = atomic_load(&segment->pools[63].turn_served);
+                uint32_t before = atomic_load(&segment_pool(segment, 63)->turn_served);
                 pid_t pid = child_run(segment, write_for_ever, NULL);
                 uint64_t position;
 
-                while (atomic_load(&segment->pools[63].turn_served) - before < 50)
+                while (atomic_load(&segment_pool(segment, 63)->turn_served) - before < 50)
                         ;
                 for (unsigned i = 0; i < 3000; i++) {
                         struct session_status status;
@@ -179,7 +179,7 @@ Test(shm_words, m14_durable_positions) {
         cr_assert_eq(session_durable_get(segment, 0, &position), 0);
         cr_assert_eq(position, 0, "set to nothing yet");
         session_durable_set(segment, 0, 12);
-        atomic_store(&segment->statuses[0].durable_position, 13); /* died between the two stores */
+        atomic_store(&segment_status(segment, 0)->durable_position, 13); /* died between the two stores */
         position = 4711;
         cr_assert_eq(session_durable_get(segment, 0, &position), -EAGAIN);
         cr_assert_eq(position, 4711);

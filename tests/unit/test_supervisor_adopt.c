@@ -19,8 +19,8 @@ Test(supervisor_adopt, P1_workers_and_sessions_go_on_and_are_adopted) {
         number = segment->header->epoch_base >> 32;
         cr_assert_eq(number, 1);
         for (uint32_t i = 0; i < 6; i++) {
-                owners[i] = atomic_load(&segment->slots[i].owner_ref);
-                epochs[i] = atomic_load(&segment->slots[i].epoch);
+                owners[i] = atomic_load(&segment_slot(segment, i)->owner_ref);
+                epochs[i] = atomic_load(&segment_slot(segment, i)->epoch);
         }
 
         manager = supervisor_start();
@@ -29,9 +29,9 @@ Test(supervisor_adopt, P1_workers_and_sessions_go_on_and_are_adopted) {
         until(manager, is_balanced(manager, 6, 2));
         cr_assert_eq(atomic_load(&segment->header->supervisor_pid), (uint32_t) getpid(), "the same segment");
         for (uint32_t i = 0; i < 6; i++) {
-                cr_assert_eq(atomic_load(&segment->slots[i].owner_ref), owners[i], "slot %u changed hands",
-                             i);
-                cr_assert_eq(atomic_load(&segment->slots[i].epoch), epochs[i]);
+                cr_assert_eq(atomic_load(&segment_slot(segment, i)->owner_ref), owners[i],
+                             "slot %u changed hands", i);
+                cr_assert_eq(atomic_load(&segment_slot(segment, i)->epoch), epochs[i]);
         }
         cr_assert_not(some_member(manager)->is_child);
 
@@ -164,7 +164,7 @@ Test(supervisor_adopt, S11_V8_a_segment_that_cannot_be_used_is_replaced_above_al
         manager = supervisor_start();
         until(manager, is_balanced(manager, 2, 1));
         cr_assert_eq(manager->segment->header->epoch_base, 2ULL << 32);
-        cr_assert_gt(atomic_load(&manager->segment->slots[0].epoch), 2ULL << 32);
+        cr_assert_gt(atomic_load(&segment_slot(manager->segment, 0)->epoch), 2ULL << 32);
         supervisor_stop(manager);
 }
 
@@ -197,7 +197,7 @@ Test(supervisor_adopt, S11_a_larger_segment_waits_for_the_workers_of_the_smaller
         segment = segment_seen();
         wait_owned(segment, 2, 1);
         supervisor_kill(first);
-        worker = (pid_t) atomic_load(&segment->workers[0].pid);
+        worker = (pid_t) atomic_load(&segment_worker(segment, 0)->pid);
         config_put("[baton]\nadopt-timeout = 1s\nsessions = 128\nmax-workers = 8\n"
                    "[destination events]\nurl = sqlite:/d/events.db\n"
                    "[source s0]\nurl = sqlite:/s/0.db\nto = events\n");
@@ -241,7 +241,7 @@ Test(supervisor_adopt, a_stop_while_waiting_ends_at_once_and_leaves_the_workers_
         segment = segment_seen();
         wait_owned(segment, 2, 1);
         supervisor_kill(first);
-        worker = (pid_t) atomic_load(&segment->workers[0].pid);
+        worker = (pid_t) atomic_load(&segment_worker(segment, 0)->pid);
         segment->header->layout_number = 77;
         segment_close(segment);
         manager = supervisor_start();

@@ -7,7 +7,7 @@ TestSuite(supervisor_assign, .init = place_make, .fini = place_remove);
 
 static void assigned_words(const struct manager *manager, uint64_t ret_words[64]) {
         for (uint32_t i = 0; i < 64; i++)
-                ret_words[i] = atomic_load(&manager->segment->slots[i].assigned_ref);
+                ret_words[i] = atomic_load(&segment_slot(manager->segment, i)->assigned_ref);
 }
 
 static int scale(struct manager *manager, const char *name, uint32_t workers, struct failure *ret_failure) {
@@ -22,7 +22,7 @@ Test(supervisor_assign, S9_one_worker_has_all_and_no_heir) {
         config_simple("", 1, 5);
         manager = supervisor_start();
         until(manager, is_balanced(manager, 5, 1));
-        cr_assert_eq(atomic_load(&manager->segment->slots[0].heir_ref), 0);
+        cr_assert_eq(atomic_load(&segment_slot(manager->segment, 0)->heir_ref), 0);
         supervisor_stop(manager);
 }
 
@@ -77,11 +77,11 @@ Test(supervisor_assign, V5_sessions_are_assigned_away_before_a_worker_is_told_to
                         leaver = &manager->processes[i];
         cr_assert_not_null(leaver);
         cr_assert(leaver->drain_told);
-        cr_assert_eq(atomic_load(&manager->segment->workers[worker_ref_index(leaver->ref)].drain_ref),
+        cr_assert_eq(atomic_load(&segment_worker(manager->segment, worker_ref_index(leaver->ref))->drain_ref),
                      leaver->ref);
         for (uint32_t i = 0; i < 4; i++) {
-                cr_assert_neq(atomic_load(&manager->segment->slots[i].assigned_ref), leaver->ref);
-                cr_assert_neq(atomic_load(&manager->segment->slots[i].assigned_ref), 0);
+                cr_assert_neq(atomic_load(&segment_slot(manager->segment, i)->assigned_ref), leaver->ref);
+                cr_assert_neq(atomic_load(&segment_slot(manager->segment, i)->assigned_ref), 0);
         }
         until(manager, is_balanced(manager, 4, 1));
         supervisor_stop(manager);
@@ -127,7 +127,7 @@ Test(supervisor_assign, a_pool_of_no_workers_stays_orphaned) {
         turn_for(manager, 200 * USEC_PER_MSEC);
         cr_assert_eq(watch_count(manager, LAYOUT_NONE, true), 0);
         for (uint32_t i = 0; i < 3; i++)
-                cr_assert_eq(atomic_load(&manager->segment->slots[i].state), SLOT_ORPHAN);
+                cr_assert_eq(atomic_load(&segment_slot(manager->segment, i)->state), SLOT_ORPHAN);
         cr_assert(manager->ready_told, "0 workers is a stated reason");
         cr_assert_eq(scale(manager, "events", 2, NULL), 0);
         until(manager, is_balanced(manager, 3, 2));
@@ -178,7 +178,7 @@ Test(supervisor_assign, M10_stop_lets_all_leave_and_a_second_signal_does_no_harm
         shutdown_begin(manager);
         cr_assert_eq(manager_run(manager, &failure), 0);
         for (uint32_t i = 0; i < 7; i++)
-                cr_assert_eq(atomic_load(&manager->segment->slots[i].state), SLOT_ORPHAN);
+                cr_assert_eq(atomic_load(&segment_slot(manager->segment, i)->state), SLOT_ORPHAN);
         cr_assert_eq(atomic_load(&manager->segment->header->supervisor_pid), 0);
         manager_free(manager);
         (void) snprintf(path, sizeof path, "%s/" CONTROL_SOCKET_NAME, place.runtime);
@@ -197,7 +197,7 @@ Test(supervisor_assign, S4_a_quarantined_session_gets_a_new_slot_only_from_an_op
         manager = supervisor_start();
         old = slot_called(manager, "s1");
         cr_assert_neq(old, LAYOUT_NONE);
-        atomic_store(&manager->segment->slots[old].quarantined, 1);
+        atomic_store(&segment_slot(manager->segment, old)->quarantined, 1);
         cr_assert_eq(scale(manager, "events", 1, NULL), 0);
         until(manager, members(manager) == 1 && owned_by(manager, some_member(manager)->ref) == 1);
         turn_for(manager, 200 * USEC_PER_MSEC);
@@ -208,7 +208,7 @@ Test(supervisor_assign, S4_a_quarantined_session_gets_a_new_slot_only_from_an_op
         new = slot_called(manager, "s1");
         cr_assert_neq(new, old);
         until(manager, owned_by(manager, some_member(manager)->ref) == 2);
-        cr_assert_eq(atomic_load(&manager->segment->slots[new].adopt_request), 1);
+        cr_assert_eq(atomic_load(&segment_slot(manager->segment, new)->adopt_request), 1);
         supervisor_stop(manager);
 }
 
@@ -245,8 +245,8 @@ Test(supervisor_assign, P1_a_slot_that_a_worker_calls_free_is_put_back) {
         until(manager, is_balanced(manager, 3, 1));
         log_listen();
         slot = slot_called(manager, "s2");
-        atomic_store(&manager->segment->slots[slot].owner_ref, 0);
-        atomic_store(&manager->segment->slots[slot].state, SLOT_FREE);
+        atomic_store(&segment_slot(manager->segment, slot)->owner_ref, 0);
+        atomic_store(&segment_slot(manager->segment, slot)->state, SLOT_FREE);
         until(manager, is_balanced(manager, 3, 1));
         cr_assert_eq(slot_called(manager, "s2"), slot);
         cr_assert_eq(log_said("session s2 (slot"), 1, "once, that it was put back");
@@ -254,8 +254,8 @@ Test(supervisor_assign, P1_a_slot_that_a_worker_calls_free_is_put_back) {
         /* Withdrawn, it needs nothing more. */
         config_simple("", 1, 2);
         cr_assert_eq(reload(manager, NULL), 0);
-        atomic_store(&manager->segment->slots[slot].owner_ref, 0);
-        atomic_store(&manager->segment->slots[slot].state, SLOT_FREE);
+        atomic_store(&segment_slot(manager->segment, slot)->owner_ref, 0);
+        atomic_store(&segment_slot(manager->segment, slot)->state, SLOT_FREE);
         until(manager, !manager->slots[slot].used);
         supervisor_stop(manager);
 }
@@ -271,7 +271,7 @@ Test(supervisor_assign, P1_a_slot_with_an_owner_is_not_free) {
         manager = supervisor_start();
         until(manager, is_balanced(manager, 3, 1));
         slot = slot_called(manager, "s2");
-        atomic_store(&manager->segment->slots[slot].state, SLOT_FREE);
+        atomic_store(&segment_slot(manager->segment, slot)->state, SLOT_FREE);
         cr_assert_eq(plan_make(manager->segment, manager->config, &plan, &failure), 0, "%s", failure.text);
         cr_assert_eq(plan.slot_of_session[2], slot);
         plan_done(&plan);
@@ -289,22 +289,23 @@ Test(supervisor_assign, P1_a_record_out_of_bounds_is_told_once_and_left_alone) {
         until(manager, is_balanced(manager, 3, 1));
         member = some_member(manager);
         slot = slot_called(manager, "s2");
-        atomic_store(&manager->segment->slots[slot].state, 77);
-        memset(manager->segment->statuses[0].reason, 'x', LAYOUT_REASON_BYTES);
-        manager->segment->statuses[1].phase = 99;
-        atomic_fetch_add(&manager->segment->statuses[1].sequence, 2);
-        memset(manager->segment->configs[slot].session, 'x', sizeof manager->segment->configs[slot].session);
+        atomic_store(&segment_slot(manager->segment, slot)->state, 77);
+        memset(segment_status(manager->segment, 0)->reason, 'x', LAYOUT_REASON_BYTES);
+        segment_status(manager->segment, 1)->phase = 99;
+        atomic_fetch_add(&segment_status(manager->segment, 1)->sequence, 2);
+        memset(segment_config(manager->segment, slot)->session, 'x',
+               sizeof segment_config(manager->segment, slot)->session);
         /* An entry that names this test as a worker, and one far outside. */
-        atomic_store(&manager->segment->workers[6].pid, (uint32_t) getpid());
+        atomic_store(&segment_worker(manager->segment, 6)->pid, (uint32_t) getpid());
         cr_assert_eq(process_start_ticks(getpid(), &(uint64_t){ 0 }), 0);
-        atomic_store(&manager->segment->workers[6].pool_index, 4000);
-        atomic_store(&manager->segment->workers[6].life, 9 << 8 | LIFE_LIVE);
+        atomic_store(&segment_worker(manager->segment, 6)->pool_index, 4000);
+        atomic_store(&segment_worker(manager->segment, 6)->life, 9 << 8 | LIFE_LIVE);
         for (unsigned i = 0; i < 5; i++)
                 look(manager);
         cr_assert(manager->slots[slot].bad_told);
         cr_assert_eq(manager->bad_worker_told[6], 9 << 8 | LIFE_LIVE);
         cr_assert_eq(watch_count(manager, LAYOUT_NONE, true), 1);
         cr_assert_eq(member->kill_usec, 0);
-        atomic_store(&manager->segment->workers[6].life, 9 << 8 | LIFE_FREE);
+        atomic_store(&segment_worker(manager->segment, 6)->life, 9 << 8 | LIFE_FREE);
         supervisor_stop(manager);
 }

@@ -115,7 +115,7 @@ static void reload_dies_at(const char *point, bool goes_bad) {
         for (uint32_t i = 0; i < 64; i++) {
                 struct session_config config;
 
-                if (atomic_load(&manager->segment->slots[i].state) == SLOT_FREE)
+                if (atomic_load(&segment_slot(manager->segment, i)->state) == SLOT_FREE)
                         continue;
                 cr_assert_eq(session_config_read(manager->segment, i, &config), 0, "slot %u is whole", i);
         }

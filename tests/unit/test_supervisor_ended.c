@@ -32,7 +32,7 @@ static struct household household_orphaned(unsigned workers, unsigned sources) {
                 (void) usleep(2000);
                 seen = 0;
                 for (uint32_t i = 0; i < household.segment->worker_count; i++)
-                        seen += atomic_load(&household.segment->workers[i].watched_ref) != 0;
+                        seen += atomic_load(&segment_worker(household.segment, i)->watched_ref) != 0;
         }
         cr_assert_eq(kill(first, SIGKILL), 0);
         while (kill(first, 0) == 0)
@@ -75,7 +75,7 @@ static const char *or_unknown(const char *words) {
 }
 
 static pid_t pid_of(const struct segment *segment, uint64_t ref) {
-        return (pid_t) atomic_load(&segment->workers[worker_ref_index(ref)].pid);
+        return (pid_t) atomic_load(&segment_worker(segment, worker_ref_index(ref))->pid);
 }
 
 /* The worker that is told of, once; in the end another has its sessions. */
@@ -120,7 +120,7 @@ Test(supervisor_ended, M6_a_fault_of_its_own_is_told_as_one) {
         struct household household = household_new(1, 2);
         struct process *victim = some_member(household.manager);
 
-        atomic_store(&household.segment->workers[worker_ref_index(victim->ref)].fault_signal, SIGILL);
+        atomic_store(&segment_worker(household.segment, worker_ref_index(victim->ref))->fault_signal, SIGILL);
         cr_assert_eq(kill(victim->pid, SIGILL), 0);
         expect_said(&household, 1, 2, "was killed by SIGILL, its own fault");
 }
@@ -139,7 +139,7 @@ Test(supervisor_ended, M6_a_fault_that_the_kernel_does_not_confirm_is_not) {
         struct household household = household_new(1, 2);
         struct process *victim = some_member(household.manager);
 
-        atomic_store(&household.segment->workers[worker_ref_index(victim->ref)].fault_signal, SIGILL);
+        atomic_store(&segment_worker(household.segment, worker_ref_index(victim->ref))->fault_signal, SIGILL);
         cr_assert_eq(kill(victim->pid, SIGKILL), 0);
         until(household.manager, log_said(or_unknown("was killed by SIGKILL")) == 1);
         cr_assert_eq(log_said("its own fault"), 0);
@@ -218,7 +218,7 @@ Test(supervisor_ended, V11_where_the_kernel_does_not_tell_it_is_unknown) {
 /* An adopted worker has lived since it entered, not since we came. */
 Test(supervisor_ended, V6_the_age_of_an_adopted_worker_is_its_own) {
         struct household household = household_orphaned(1, 2);
-        struct layout_worker *entry = &household.segment->workers[0];
+        struct layout_worker *entry = segment_worker(household.segment, 0);
         struct pool *pool;
 
         cr_assert_gt(clock_usec(), 100 * USEC_PER_SEC, "the machine is up for less");
@@ -265,7 +265,7 @@ static void expect_told_once(struct household *household, unsigned workers, unsi
 
 Test(supervisor_ended, V11_a_worker_that_died_unseen_is_told_once_and_its_heir_has_its_sessions) {
         struct household household = household_orphaned(2, 4);
-        uint64_t ref = atomic_load(&household.segment->slots[0].owner_ref);
+        uint64_t ref = atomic_load(&segment_slot(household.segment, 0)->owner_ref);
         char words[128];
 
         cr_assert_eq(kill(pid_of(household.segment, ref), SIGKILL), 0);
@@ -286,10 +286,12 @@ Test(supervisor_ended, V11_a_worker_that_died_unseen_is_told_once_and_its_heir_h
 Test(supervisor_ended, V11_a_worker_that_died_unseen_and_alone_is_replaced) {
         struct household household = household_orphaned(1, 3);
 
-        cr_assert_eq(kill(pid_of(household.segment, atomic_load(&household.segment->slots[0].owner_ref)),
+        cr_assert_eq(kill(pid_of(household.segment,
+                                 atomic_load(&segment_slot(household.segment, 0)->owner_ref)),
                           SIGKILL),
                      0);
-        while (!life_is_proven_dead(household.segment, atomic_load(&household.segment->slots[0].owner_ref)))
+        while (!life_is_proven_dead(household.segment,
+                                    atomic_load(&segment_slot(household.segment, 0)->owner_ref)))
                 (void) usleep(2000);
         adopt(&household);
         cr_assert_eq(said_unseen(), 1);
@@ -336,8 +338,8 @@ Test(supervisor_ended, V11_who_was_seen_to_end_is_not_told_again) {
 
 Test(supervisor_ended, V11_who_had_been_asked_to_leave_left) {
         struct household household = household_orphaned(2, 4);
-        uint64_t ref = atomic_load(&household.segment->slots[0].owner_ref);
-        struct layout_worker *entry = &household.segment->workers[worker_ref_index(ref)];
+        uint64_t ref = atomic_load(&segment_slot(household.segment, 0)->owner_ref);
+        struct layout_worker *entry = segment_worker(household.segment, worker_ref_index(ref));
 
         atomic_store(&entry->drain_ref, ref);
         doorbell_ring(household.segment, ref);
@@ -351,11 +353,11 @@ Test(supervisor_ended, V11_who_had_been_asked_to_leave_left) {
 Test(supervisor_ended, V11_a_note_that_means_nothing_is_left_out) {
         struct household household = household_orphaned(1, 2);
 
-        atomic_store(&household.segment->workers[3].watched_ref, UINT64_MAX);
-        atomic_store(&household.segment->workers[4].watched_ref, worker_ref(5, 1));
+        atomic_store(&segment_worker(household.segment, 3)->watched_ref, UINT64_MAX);
+        atomic_store(&segment_worker(household.segment, 4)->watched_ref, worker_ref(5, 1));
         adopt(&household);
         cr_assert_eq(said_unseen(), 0);
-        cr_assert_eq(atomic_load(&household.segment->workers[3].watched_ref), 0);
+        cr_assert_eq(atomic_load(&segment_worker(household.segment, 3)->watched_ref), 0);
         until(household.manager, is_balanced(household.manager, 2, 1));
         household_end(&household);
 }

@@ -46,13 +46,13 @@ static void check_all(void) {
 }
 
 static struct process *owner_of(struct manager *manager, uint32_t slot_index) {
-        return watch_find_ref(manager, atomic_load(&manager->segment->slots[slot_index].owner_ref));
+        return watch_find_ref(manager, atomic_load(&segment_slot(manager->segment, slot_index)->owner_ref));
 }
 
 /* What changes hands twice between two looks is told once. */
 static bool is_seen(const struct manager *manager, uint32_t slot_index) {
         return manager->slots[slot_index].owner_ref ==
-               atomic_load(&manager->segment->slots[slot_index].owner_ref);
+               atomic_load(&segment_slot(manager->segment, slot_index)->owner_ref);
 }
 
 static void wait_for_phase(struct manager *manager, uint32_t slot_index, enum session_phase phase) {
@@ -75,9 +75,9 @@ Test(supervisor_journald, V10_a_sessions_life_is_told) {
         slot = slot_called(manager, "s1");
         cr_assert_neq(slot, LAYOUT_NONE);
         wait_for_phase(manager, slot, SESSION_IDLE);
-        before_ref = atomic_load(&manager->segment->slots[slot].owner_ref);
+        before_ref = atomic_load(&segment_slot(manager->segment, slot)->owner_ref);
         cr_assert_eq(process_signal(owner_of(manager, slot)->pid_fd, SIGKILL), 0);
-        until(manager, atomic_load(&manager->segment->slots[slot].owner_ref) != before_ref &&
+        until(manager, atomic_load(&segment_slot(manager->segment, slot)->owner_ref) != before_ref &&
                                is_seen(manager, slot) && is_balanced(manager, 2, 2));
         worker_does("stops", true);
         wait_for_phase(manager, slot, SESSION_STOPPED);
@@ -145,9 +145,9 @@ static uint32_t count_of(size_t from, const char *kind) {
 
 /* Kills the owner of the only session, and waits for the next; whether a supervisor looks or not. */
 static void kill_owner(struct segment *segment, struct manager *manager) {
-        const struct layout_slot *slot = &segment->slots[0];
+        const struct layout_slot *slot = segment_slot(segment, 0);
         uint64_t before_ref = atomic_load(&slot->owner_ref), end_usec = clock_usec() + PATIENCE_USEC;
-        const struct layout_worker *worker = &segment->workers[worker_ref_index(before_ref)];
+        const struct layout_worker *worker = segment_worker(segment, worker_ref_index(before_ref));
 
         cr_assert_eq(kill((pid_t) atomic_load(&worker->pid), SIGKILL), 0);
         while (atomic_load(&slot->owner_ref) == before_ref) {

@@ -73,7 +73,7 @@ Test(supervisor_last_good, U6_a_bad_configuration_stops_nothing_that_runs) {
 
         killed_with(2, 4);
         for (uint32_t i = 0; i < 4; i++)
-                owners[i] = atomic_load(&seen->slots[i].owner_ref);
+                owners[i] = atomic_load(&segment_slot(seen, i)->owner_ref);
         config_put(BAD);
         log_listen();
         manager = supervisor_start();
@@ -81,13 +81,15 @@ Test(supervisor_last_good, U6_a_bad_configuration_stops_nothing_that_runs) {
         cr_assert_eq(log_said("the configuration is refused, and the last good one goes on: "), 1);
         until(manager, manager->ready_told && is_balanced(manager, 4, 2));
         for (uint32_t i = 0; i < 4; i++)
-                cr_assert_eq(atomic_load(&seen->slots[i].owner_ref), owners[i], "slot %u changed hands", i);
+                cr_assert_eq(atomic_load(&segment_slot(seen, i)->owner_ref), owners[i],
+                             "slot %u changed hands", i);
         cr_assert_not_null(strstr(refused_in_segment(), WHERE), "%s", refused_in_segment());
         cr_assert_not_null(strstr(manager->status_told, WHERE), "%s", manager->status_told);
 
         /* Whoever dies is replaced, and his sessions are balanced. */
         ref = owners[0];
-        cr_assert_eq(kill((pid_t) atomic_load(&seen->workers[worker_ref_index(ref)].pid), SIGKILL), 0);
+        cr_assert_eq(kill((pid_t) atomic_load(&segment_worker(seen, worker_ref_index(ref))->pid), SIGKILL),
+                     0);
         until(manager, !watch_find_ref(manager, ref) && is_balanced(manager, 4, 2));
         end(manager);
 }
@@ -274,7 +276,7 @@ Test(supervisor_last_good, U6_a_start_after_a_stop_fails_as_ever) {
 
 Test(supervisor_last_good, U6_without_a_living_worker_it_fails_as_ever) {
         killed_with(1, 2);
-        cr_assert_eq(kill((pid_t) atomic_load(&seen->workers[0].pid), SIGKILL), 0);
+        cr_assert_eq(kill((pid_t) atomic_load(&segment_worker(seen, 0)->pid), SIGKILL), 0);
         while (!life_is_proven_dead(seen, worker_ref(0, 1)))
                 (void) usleep(2000);
         config_put(BAD);
@@ -325,13 +327,13 @@ Test(supervisor_last_good, U6_it_makes_no_new_segment) {
         uint64_t ref;
 
         killed_with(1, 1);
-        ref = atomic_load(&seen->slots[0].owner_ref);
+        ref = atomic_load(&segment_slot(seen, 0)->owner_ref);
         config_put(BAD);
         good_put("[baton]\nsessions = 4000\n[destination events]\nurl = sqlite:/d/events.db\n"
                  "[source s0]\nurl = sqlite:/s/0.db\nto = events\n");
         fails_as_ever("it needs a larger segment");
         cr_assert(life_is_live(seen, ref));
-        cr_assert_eq(atomic_load(&seen->slots[0].owner_ref), ref);
+        cr_assert_eq(atomic_load(&segment_slot(seen, 0)->owner_ref), ref);
         segment_close(seen);
 }
 

@@ -13,7 +13,8 @@ Test(supervisor_ping, S3_a_mover_that_answers_lives) {
         manager = supervisor_start();
         until(manager, is_balanced(manager, 1, 1));
         before = some_member(manager)->pid;
-        until(manager, atomic_load(&manager->segment->workers[0].ping) >= 12); /* three stall-timeouts */
+        until(manager,
+              atomic_load(&segment_worker(manager->segment, 0)->ping) >= 12); /* three stall-timeouts */
         cr_assert_eq(some_member(manager)->pid, before);
         cr_assert_eq(some_member(manager)->kill_usec, 0);
         supervisor_stop(manager);
@@ -127,8 +128,8 @@ Test(supervisor_ping, S3_who_sits_on_the_turn_is_killed) {
         worker_does("holds-the-turn", true);
         manager = supervisor_start();
         until(manager,
-              members(manager) == 1 && atomic_load(&manager->segment->pools[0].turn_holder_ref) != 0);
-        holder = atomic_load(&manager->segment->pools[0].turn_holder_ref);
+              members(manager) == 1 && atomic_load(&segment_pool(manager->segment, 0)->turn_holder_ref) != 0);
+        holder = atomic_load(&segment_pool(manager->segment, 0)->turn_holder_ref);
         worker_does("holds-the-turn", false);
         until(manager, !life_is_live(manager->segment, holder));
         until(manager, is_balanced(manager, 2, 1));
@@ -149,14 +150,14 @@ Test(supervisor_ping, S3_who_waits_for_a_disk_is_not_killed) {
         worker_does("holds-the-turn", true);
         manager = supervisor_start();
         until(manager,
-              members(manager) == 1 && atomic_load(&manager->segment->pools[0].turn_holder_ref) != 0);
+              members(manager) == 1 && atomic_load(&segment_pool(manager->segment, 0)->turn_holder_ref) != 0);
         worker_does("waits-for-disk", true);
         member = some_member(manager);
         before = member->pid;
         until(manager, process_state(member->pid, &state) >= 0 && state == 'D');
-        pings = atomic_load(&manager->segment->workers[0].ping);
-        until(manager,
-              atomic_load(&manager->segment->workers[0].ping) >= pings + 16); /* four stall-timeouts */
+        pings = atomic_load(&segment_worker(manager->segment, 0)->ping);
+        until(manager, atomic_load(&segment_worker(manager->segment, 0)->ping) >=
+                               pings + 16); /* four stall-timeouts */
         cr_assert(member->pid == before && member->kill_usec == 0);
         cr_assert_neq(member->disk_told_usec, 0);
         /* … but not for ever: some of these waits can be ended. */
@@ -184,7 +185,7 @@ Test(supervisor_ping, S3_a_supervisor_that_was_stopped_itself_kills_nobody) {
         cr_assert_eq(waitpid(member->pid, &status, WUNTRACED), member->pid);
         cr_assert(WIFSTOPPED(status));
         ping_tick(manager, clock_usec());
-        entry = &manager->segment->workers[worker_ref_index(member->ref)];
+        entry = segment_worker(manager->segment, worker_ref_index(member->ref));
         cr_assert_neq(atomic_load(&entry->pong), atomic_load(&entry->ping));
         manager->ping_usec -= 3600 * USEC_PER_SEC;
         member->answered_usec -= 3600 * USEC_PER_SEC;
@@ -229,7 +230,7 @@ Test(supervisor_ping, S11_a_lock_held_by_nobody_alive_condemns_the_segment) {
                 _exit(0);
         cr_assert_eq(waitpid(gone, NULL, 0), gone);
         /* As if its robust list had been lost with it: the word names a thread that is no more. */
-        atomic_store(lock_word(&manager->segment->pools[0].turn), (uint32_t) gone);
+        atomic_store(lock_word(&segment_pool(manager->segment, 0)->turn), (uint32_t) gone);
         until(manager, manager->state == MANAGER_WAITING);
         until(manager, is_balanced(manager, 2, 1));
         cr_assert_eq(manager->segment->header->epoch_base, 2ULL << 32);
@@ -244,7 +245,7 @@ Test(supervisor_ping, S11_a_lock_that_no_worker_holds_condemns_the_segment) {
         config_simple("stall-timeout = 200ms\n", 1, 2);
         manager = supervisor_start();
         until(manager, is_balanced(manager, 2, 1));
-        atomic_store(lock_word(&manager->segment->pools[0].turn), (uint32_t) getppid());
+        atomic_store(lock_word(&segment_pool(manager->segment, 0)->turn), (uint32_t) getppid());
         until(manager, manager->state == MANAGER_WAITING);
         until(manager, is_balanced(manager, 2, 1));
         cr_assert_eq(manager->segment->header->epoch_base, 2ULL << 32);
@@ -260,8 +261,8 @@ Test(supervisor_ping, P1_who_is_only_said_to_sit_on_the_turn_is_not_killed) {
         config_simple("stall-timeout = 200ms\n", 1, 2);
         manager = supervisor_start();
         until(manager, is_balanced(manager, 2, 1));
-        pool = &manager->segment->pools[0];
-        ref = atomic_load(&manager->segment->slots[0].owner_ref);
+        pool = segment_pool(manager->segment, 0);
+        ref = atomic_load(&segment_slot(manager->segment, 0)->owner_ref);
         atomic_store(&pool->turn_since_usec, 1);
         atomic_store(&pool->turn_holder_ref, ref);
         ping_tick(manager, clock_usec());

@@ -23,11 +23,11 @@ static struct words *words_read(const struct manager *manager) {
                 (void) pool_settings_read(segment, i, &words->pools[i]);
         for (uint32_t i = 0; i < 64; i++) {
                 (void) session_config_read(segment, i, &words->configs[i]);
-                words->wanted[i] = atomic_load(&segment->slots[i].wanted);
-                words->state[i] = atomic_load(&segment->slots[i].state);
-                words->assigned[i] = atomic_load(&segment->slots[i].assigned_ref);
-                words->heir[i] = atomic_load(&segment->slots[i].heir_ref);
-                words->adopt[i] = atomic_load(&segment->slots[i].adopt_request);
+                words->wanted[i] = atomic_load(&segment_slot(segment, i)->wanted);
+                words->state[i] = atomic_load(&segment_slot(segment, i)->state);
+                words->assigned[i] = atomic_load(&segment_slot(segment, i)->assigned_ref);
+                words->heir[i] = atomic_load(&segment_slot(segment, i)->heir_ref);
+                words->adopt[i] = atomic_load(&segment_slot(segment, i)->adopt_request);
         }
         return words;
 }
@@ -80,7 +80,7 @@ Test(supervisor_reload, V2_no_room_in_the_running_segment_changes_nothing) {
         config_simple("", 0, 60);
         manager = supervisor_start();
         for (uint32_t i = 60; i < 64; i++) /* abandoned for good */
-                atomic_store(&manager->segment->slots[i].quarantined, 1);
+                atomic_store(&segment_slot(manager->segment, i)->quarantined, 1);
         file = open_memstream(&text, &bytes);
         (void) fprintf(
                 file,
@@ -101,18 +101,19 @@ Test(supervisor_reload, V2_what_did_not_change_never_notices) {
         manager = supervisor_start();
         until(manager, is_balanced(manager, 4, 2));
         for (uint32_t i = 0; i < 4; i++) {
-                epochs[i] = atomic_load(&manager->segment->slots[i].epoch);
-                owners[i] = atomic_load(&manager->segment->slots[i].owner_ref);
-                sequences[i] = atomic_load(&manager->segment->configs[i].sequence);
+                epochs[i] = atomic_load(&segment_slot(manager->segment, i)->epoch);
+                owners[i] = atomic_load(&segment_slot(manager->segment, i)->owner_ref);
+                sequences[i] = atomic_load(&segment_config(manager->segment, i)->sequence);
         }
         config_simple("stall-timeout = 7s\n", 2, 6);
         cr_assert_eq(reload(manager, NULL), 0);
         cr_assert_eq(atomic_load(&manager->segment->header->stall_timeout_usec), 7 * USEC_PER_SEC);
         until(manager, is_balanced(manager, 6, 2));
         for (uint32_t i = 0; i < 4; i++) {
-                cr_assert_eq(atomic_load(&manager->segment->slots[i].epoch), epochs[i], "slot %u moved", i);
-                cr_assert_eq(atomic_load(&manager->segment->slots[i].owner_ref), owners[i]);
-                cr_assert_eq(atomic_load(&manager->segment->configs[i].sequence), sequences[i]);
+                cr_assert_eq(atomic_load(&segment_slot(manager->segment, i)->epoch), epochs[i],
+                             "slot %u moved", i);
+                cr_assert_eq(atomic_load(&segment_slot(manager->segment, i)->owner_ref), owners[i]);
+                cr_assert_eq(atomic_load(&segment_config(manager->segment, i)->sequence), sequences[i]);
         }
         supervisor_stop(manager);
 }
@@ -126,7 +127,7 @@ Test(supervisor_reload, withdrawn_sessions_leave_and_their_slots_are_used_again)
         config_simple("", 2, 2);
         cr_assert_eq(reload(manager, NULL), 0);
         until(manager, is_balanced(manager, 2, 2));
-        until(manager, atomic_load(&manager->segment->slots[5].state) == SLOT_FREE);
+        until(manager, atomic_load(&segment_slot(manager->segment, 5)->state) == SLOT_FREE);
         config_simple("", 2, 64);
         cr_assert_eq(reload(manager, NULL), 0);
         until(manager, is_balanced(manager, 64, 2));
@@ -141,12 +142,12 @@ Test(supervisor_reload, a_session_that_comes_back_while_it_leaves_is_kept) {
         manager = supervisor_start();
         until(manager, is_balanced(manager, 2, 1));
         config_simple("", 1, 1);
-        epoch = atomic_load(&manager->segment->slots[slot_called(manager, "s1")].epoch);
+        epoch = atomic_load(&segment_slot(manager->segment, slot_called(manager, "s1"))->epoch);
         cr_assert_eq(reload(manager, NULL), 0);
         config_simple("", 1, 2);
         cr_assert_eq(reload(manager, NULL), 0);
         until(manager, is_balanced(manager, 2, 1));
-        cr_assert_geq(atomic_load(&manager->segment->slots[slot_called(manager, "s1")].epoch), epoch);
+        cr_assert_geq(atomic_load(&segment_slot(manager->segment, slot_called(manager, "s1"))->epoch), epoch);
         supervisor_stop(manager);
 }
 
@@ -164,8 +165,8 @@ Test(supervisor_reload, M14_a_second_destination_renames_and_links_but_moves_not
         manager = supervisor_start();
         until(manager, members(manager) == 2);
         slot = slot_called(manager, "s0");
-        until(manager, atomic_load(&manager->segment->slots[slot].state) == SLOT_OWNED);
-        epoch = atomic_load(&manager->segment->slots[slot].epoch);
+        until(manager, atomic_load(&segment_slot(manager->segment, slot)->state) == SLOT_OWNED);
+        epoch = atomic_load(&segment_slot(manager->segment, slot)->epoch);
         cr_assert_eq(session_config_read(manager->segment, slot, &config), 0);
         cr_assert_eq(config.sibling_slot, slot, "alone it is its own ring");
 
@@ -179,8 +180,9 @@ Test(supervisor_reload, M14_a_second_destination_renames_and_links_but_moves_not
         cr_assert_str_eq(config.source, "s0", "the durable name stays");
         cr_assert_eq(session_config_read(manager->segment, sibling, &config), 0);
         cr_assert_eq(config.sibling_slot, slot);
-        until(manager, atomic_load(&manager->segment->slots[sibling].state) == SLOT_OWNED);
-        cr_assert_eq(atomic_load(&manager->segment->slots[slot].epoch), epoch, "it never left its owner");
+        until(manager, atomic_load(&segment_slot(manager->segment, sibling)->state) == SLOT_OWNED);
+        cr_assert_eq(atomic_load(&segment_slot(manager->segment, slot)->epoch), epoch,
+                     "it never left its owner");
 
         config_put(TWO "[source s0]\nurl = sqlite:/s/0.db\nto = events\n");
         cr_assert_eq(reload(manager, NULL), 0);
@@ -197,8 +199,8 @@ Test(supervisor_reload, a_destination_leaves_with_its_sessions_and_workers) {
         until(manager, members(manager) == 2);
         config_simple("", 1, 1);
         cr_assert_eq(reload(manager, NULL), 0);
-        until(manager,
-              atomic_load(&manager->segment->pools[1].state) == POOL_FREE && is_balanced(manager, 1, 1));
+        until(manager, atomic_load(&segment_pool(manager->segment, 1)->state) == POOL_FREE &&
+                               is_balanced(manager, 1, 1));
         cr_assert_not(manager->pools[1].used);
         supervisor_stop(manager);
 }
@@ -209,8 +211,9 @@ Test(supervisor_reload, S7_a_destination_whose_last_worker_died_leaves_too) {
 
         config_put(TWO "[source s0]\nurl = sqlite:/s/0.db\nto = archive\n");
         manager = supervisor_start();
-        until(manager, members(manager) == 2 && atomic_load(&manager->segment->slots[0].state) == SLOT_OWNED);
-        last = watch_find_ref(manager, atomic_load(&manager->segment->slots[0].owner_ref));
+        until(manager,
+              members(manager) == 2 && atomic_load(&segment_slot(manager->segment, 0)->state) == SLOT_OWNED);
+        last = watch_find_ref(manager, atomic_load(&segment_slot(manager->segment, 0)->owner_ref));
         cr_assert_not_null(last);
         manager->pools[last->pool_index].restart_usec = UINT64_MAX; /* no replacement before the reload */
         manager->pools[last->pool_index].wanted = 0;
@@ -218,8 +221,8 @@ Test(supervisor_reload, S7_a_destination_whose_last_worker_died_leaves_too) {
         until(manager, watch_count(manager, LAYOUT_NONE, true) == 1);
         config_simple("", 1, 0);
         cr_assert_eq(reload(manager, NULL), 0);
-        until(manager, atomic_load(&manager->segment->pools[1].state) == POOL_FREE &&
-                               atomic_load(&manager->segment->slots[0].state) == SLOT_FREE);
+        until(manager, atomic_load(&segment_pool(manager->segment, 1)->state) == POOL_FREE &&
+                               atomic_load(&segment_slot(manager->segment, 0)->state) == SLOT_FREE);
         supervisor_stop(manager);
 }
 

@@ -118,7 +118,7 @@ static struct process *only_process(struct manager *manager) {
 }
 
 static void ask_for_renewal(struct manager *manager, const struct process *process, uint64_t word) {
-        atomic_store(&manager->segment->workers[worker_ref_index(process->ref)].renewal_ref, word);
+        atomic_store(&segment_worker(manager->segment, worker_ref_index(process->ref))->renewal_ref, word);
         look(manager);
 }
 

@@ -131,13 +131,13 @@ static inline void fake_run(const char *state, const char *runtime, uint32_t poo
             segment_open(runtime, true, &fake.segment, NULL) < 0 ||
             life_enter(fake.segment, pool_index, &fake.ref, NULL) < 0)
                 _exit(1);
-        self = &fake.segment->workers[worker_ref_index(fake.ref)];
+        self = segment_worker(fake.segment, worker_ref_index(fake.ref));
         (void) snprintf(exits, sizeof exits, "exits-with-3.%llu", (unsigned long long) fake.ref);
         fake_hint(runtime);
         if (fake_does(&fake, "holds-the-turn") &&
-            lock_take(&fake.segment->pools[pool_index].turn, LOCK_TURN) >= 0) {
-                atomic_store(&fake.segment->pools[pool_index].turn_since_usec, clock_usec());
-                atomic_store(&fake.segment->pools[pool_index].turn_holder_ref, fake.ref);
+            lock_take(&segment_pool(fake.segment, pool_index)->turn, LOCK_TURN) >= 0) {
+                atomic_store(&segment_pool(fake.segment, pool_index)->turn_since_usec, clock_usec());
+                atomic_store(&segment_pool(fake.segment, pool_index)->turn_holder_ref, fake.ref);
         }
         while (clock_usec() < end_usec) {
                 uint32_t seen = atomic_load(&self->doorbell);
@@ -345,7 +345,7 @@ static inline uint32_t owned_slots(const struct segment *segment) {
         uint32_t count = 0;
 
         for (uint32_t i = 0; i < segment->slot_count; i++)
-                count += atomic_load(&segment->slots[i].state) == SLOT_OWNED;
+                count += atomic_load(&segment_slot(segment, i)->state) == SLOT_OWNED;
         return count;
 }
 
@@ -358,7 +358,7 @@ static inline void wait_owned(const struct segment *segment, uint32_t count, uin
                 (void) usleep(5000);
                 live = 0;
                 for (uint32_t i = 0; i < segment->worker_count; i++)
-                        live += (atomic_load(&segment->workers[i].life) & 0xff) == LIFE_LIVE;
+                        live += (atomic_load(&segment_worker(segment, i)->life) & 0xff) == LIFE_LIVE;
         } while (owned_slots(segment) != count || live != workers);
 }
 
@@ -373,9 +373,10 @@ static inline void wait_spread(const struct segment *segment, uint32_t count) {
                 (void) usleep(5000);
                 at_home = with_first = 0;
                 for (uint32_t i = 0; i < count; i++) {
-                        assigned = atomic_load(&segment->slots[i].assigned_ref);
-                        at_home += assigned != 0 && assigned == atomic_load(&segment->slots[i].owner_ref);
-                        with_first += assigned == atomic_load(&segment->slots[0].assigned_ref);
+                        assigned = atomic_load(&segment_slot(segment, i)->assigned_ref);
+                        at_home += assigned != 0 &&
+                                   assigned == atomic_load(&segment_slot(segment, i)->owner_ref);
+                        with_first += assigned == atomic_load(&segment_slot(segment, 0)->assigned_ref);
                 }
         } while (at_home != count || with_first != count / 2);
 }
@@ -432,8 +433,8 @@ static inline uint32_t owned_by(const struct manager *manager, uint64_t ref) {
         uint32_t count = 0;
 
         for (uint32_t i = 0; i < manager->segment->slot_count; i++)
-                count += atomic_load(&manager->segment->slots[i].state) == SLOT_OWNED &&
-                         atomic_load(&manager->segment->slots[i].owner_ref) == ref;
+                count += atomic_load(&segment_slot(manager->segment, i)->state) == SLOT_OWNED &&
+                         atomic_load(&segment_slot(manager->segment, i)->owner_ref) == ref;
         return count;
 }
 
@@ -482,7 +483,7 @@ static inline bool is_balanced(const struct manager *manager, uint32_t sessions,
                 most = MAX_OF(most, count);
         }
         for (uint32_t i = 0; i < manager->segment->slot_count; i++) {
-                const struct layout_slot *slot = &manager->segment->slots[i];
+                const struct layout_slot *slot = segment_slot(manager->segment, i);
 
                 if (atomic_load(&slot->state) != SLOT_FREE &&
                     (atomic_load(&slot->assigned_ref) != atomic_load(&slot->owner_ref) ||
@@ -497,8 +498,8 @@ static inline uint32_t slot_called(const struct manager *manager, const char *se
         struct session_config config;
 
         for (uint32_t i = 0; i < manager->segment->slot_count; i++)
-                if (atomic_load(&manager->segment->slots[i].state) != SLOT_FREE &&
-                    atomic_load(&manager->segment->slots[i].wanted) != 0 &&
+                if (atomic_load(&segment_slot(manager->segment, i)->state) != SLOT_FREE &&
+                    atomic_load(&segment_slot(manager->segment, i)->wanted) != 0 &&
                     session_config_read(manager->segment, i, &config) >= 0 &&
                     strcmp(config.session, session) == 0)
                         return i;

@@ -146,7 +146,7 @@ Test(budget, S8_an_heir_keeps_the_most_active_sources_warm) {
                 cr_assert_eq(is_warm(i), active_usec[i] >= 30, "session %u, active at %lu", i,
                              (unsigned long) active_usec[i]);
         session_status_write(segment, 5, &status); /* it moves again */
-        atomic_store(&segment->slots[3].quarantined, 1);
+        atomic_store(&segment_slot(segment, 3)->quarantined, 1);
         renew_warm();
         cr_assert(is_warm(5));
         cr_assert_not(is_warm(3), "nobody will take that one");

@@ -61,7 +61,7 @@ Test(claim, M2_an_epoch_that_always_rises_is_waited_for_and_said) {
 }
 
 static void slot_goes_to_another(void) {
-        atomic_store(&segment->slots[0].owner_ref, worker_ref(3, 1));
+        atomic_store(&segment_slot(segment, 0)->owner_ref, worker_ref(3, 1));
 }
 
 /* S2: it was proven dead meanwhile. Somebody else moves. */

@@ -35,7 +35,7 @@ static void try_ptrace(void) {
 }
 
 static struct layout_worker record;
-static struct segment segment = { .workers = &record };
+static struct segment segment = { .workers = { (char *) &record, sizeof(record) } };
 static struct worker worker = { .segment = &segment, .wake_fd = -1 };
 
 static int run_confined(bool with_handlers, void (*attempt)(void)) {

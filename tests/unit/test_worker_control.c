@@ -144,7 +144,7 @@ Test(control, P1_no_supervisor_at_all_is_gone) {
 /* ---- the sweep --------------------------------------------------------------------------------------- */
 
 static void quarantine(uint32_t slot_index) {
-        atomic_store(&segment->slots[slot_index].quarantined, 1);
+        atomic_store(&segment_slot(segment, slot_index)->quarantined, 1);
 }
 
 static bool is_handed_over(uint32_t slot_index) {

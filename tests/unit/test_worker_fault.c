@@ -27,7 +27,7 @@ static void death(struct bench *bench, enum death_note note, uint32_t signal_num
 /* The words as slot_take_death_note() would hand them over; ownership itself is tested in test_shm_*. */
 int slot_take_death_note(struct segment *segment, uint32_t slot_index, uint64_t self_ref,
                          enum death_note *ret_note, uint32_t *ret_signal, uint64_t *ret_position) {
-        struct layout_slot *slot = &segment->slots[slot_index];
+        struct layout_slot *slot = segment_slot(segment, slot_index);
 
         (void) self_ref;
         *ret_note = (enum death_note) atomic_exchange(&slot->death_note, DEATH_NONE);
@@ -41,8 +41,8 @@ static struct bench *bench_new(void) {
 
         memset(&bench, 0, sizeof(bench));
         bench.segment = (struct segment){ .header = &bench.header,
-                                          .slots = &bench.slot,
-                                          .statuses = &bench.status,
+                                          .slots = { (char *) &bench.slot, sizeof(bench.slot) },
+                                          .statuses = { (char *) &bench.status, sizeof(bench.status) },
                                           .slot_count = 1,
                                           .writable = true };
         bench.worker.segment = &bench.segment;

@@ -48,11 +48,12 @@ Test(handover, S7_what_is_meant_for_a_draining_worker_is_run_by_who_has_it) {
         app_fill(app, 5);
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
         neighbour_start(&neighbour);
-        atomic_store(&segment->workers[worker_ref_index(neighbour.ref)].drain_ref, neighbour.ref);
+        atomic_store(&segment_worker(segment, worker_ref_index(neighbour.ref))->drain_ref, neighbour.ref);
         cr_assert_eq(slot_configure(segment, 0, 0, &config), 0);
         slot_assign(segment, 0, neighbour.ref, 0);
         cr_assert_eq(takeover_run(segment, 0, 0, NULL), 0);
-        cr_assert(slot_is_owned_by(segment, 0, worker.ref, segment->slots[0].epoch), "given by a look");
+        cr_assert(slot_is_owned_by(segment, 0, worker.ref, segment_slot(segment, 0)->epoch),
+                  "given by a look");
         look_at_slot(&worker, 0);
         cr_assert_not_null(worker.by_slot[0], "and begun");
         settle();

@@ -65,7 +65,7 @@ Test(worker_latch, m7_another_failure_meanwhile_keeps_it) {
 
 Test(worker_latch, m7_a_restart_begins_latched) {
         begin(0);
-        atomic_store(&segment->pools[0].latched, 0);
+        atomic_store(&segment_pool(segment, 0)->latched, 0);
         latch_restore(&worker);
         cr_expect(latch_is_set(&worker));
 }

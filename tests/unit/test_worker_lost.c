@@ -114,10 +114,10 @@ Test(lost, M7_one_file_that_cannot_be_written_does_not_cost_the_others) {
 
 /* P1: the ring is the supervisor's; one that does not close, or leads elsewhere, is left. */
 Test(lost, P1_a_broken_ring_is_bounded) {
-        worker.segment->configs[1].sibling_slot = 1;
+        segment_config(worker.segment, 1)->sibling_slot = 1;
         lost_set(&sessions[0], &failure);
         cr_expect(lost_is_set(&sessions[1]));
-        worker.segment->configs[1].sibling_slot = 9999;
+        segment_config(worker.segment, 1)->sibling_slot = 9999;
         lost_set(&sessions[0], &failure);
         entries[2].config.sibling_slot = 0;
         lost_set(&sessions[2], &failure);

@@ -267,11 +267,11 @@ Test(mover, M7_nothing_is_cleaned_while_another_worker_has_the_destination_latch
         sqlite3 *app = app_outbox("a.db");
         struct session *session = clean_up_waits(app);
 
-        atomic_store(&segment->pools[0].latched, 1);
+        atomic_store(&segment_pool(segment, 0)->latched, 1);
         clean_run(session);
         cr_assert_eq(app_number(app, "SELECT count(*) FROM outbox"), 100);
         cr_assert(session->clean_pending);
-        atomic_store(&segment->pools[0].latched, 0);
+        atomic_store(&segment_pool(segment, 0)->latched, 0);
         clean_run(session);
         cr_assert_eq(app_number(app, "SELECT count(*) FROM outbox"), 1);
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);

@@ -204,7 +204,7 @@ Test(pass, S11_an_overwritten_epoch_reaches_no_destination) {
         app_fill(app, 5);
         cr_assert_eq(slot_configure(segment, 0, 0, &config), 0);
         slot_assign(segment, 0, worker.ref, 0);
-        memset((void *) &segment->slots[0].epoch, 'x', sizeof(segment->slots[0].epoch));
+        memset((void *) &segment_slot(segment, 0)->epoch, 'x', sizeof(segment_slot(segment, 0)->epoch));
         cr_assert_eq(takeover_run(segment, 0, 0, NULL), 0);
         look_at_slot(&worker, 0);
         settle();

@@ -51,7 +51,7 @@ static void url_write(const char *url) {
 Test(refusals, P1_a_pool_that_cannot_be_served_is_refused_with_the_reason) {
         expect_refused(LAYOUT_POOL_COUNT_MAX, -ERANGE, "the segment has no pool");
         expect_refused(1, -ESTALE, "pool 1 is not in use");
-        memset(segment->pools[0].name, 'x', LAYOUT_NAME_BYTES);
+        memset(segment_pool(segment, 0)->name, 'x', LAYOUT_NAME_BYTES);
         expect_refused(0, -EBADMSG, "pool 0 of the segment cannot be read");
         url_write("sqlite");
         expect_refused(0, -EINVAL, "sqlite");

@@ -136,12 +136,12 @@ Test(reload, S4_a_quarantined_slot_is_let_go_of) {
         sqlite3 *app;
 
         session_moved(&app);
-        atomic_store(&segment->slots[0].quarantined, 1);
+        atomic_store(&segment_slot(segment, 0)->quarantined, 1);
         look_at_slot(&worker, 0);
         cr_assert_null(worker.by_slot[0]);
         look_at_slot(&worker, 0); /* and again, with nothing to let go of */
         cr_assert_eq(worker.session_count, 0);
-        atomic_store(&segment->slots[0].quarantined, 0);
+        atomic_store(&segment_slot(segment, 0)->quarantined, 0);
         (void) session_take(0);
         app_fill(app, 5);
         settle();

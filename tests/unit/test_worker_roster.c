@@ -28,8 +28,8 @@ static void configure(void) {
 }
 
 static void dies_while_it_writes(void) {
-        (void) atomic_fetch_or(&segment->configs[0].sequence, 1);
-        (void) memset(segment->configs[0].url, 'x', sizeof segment->configs[0].url);
+        (void) atomic_fetch_or(&segment_config(segment, 0)->sequence, 1);
+        (void) memset(segment_config(segment, 0)->url, 'x', sizeof segment_config(segment, 0)->url);
 }
 
 static void writes_whole(const char *query) {

@@ -63,7 +63,7 @@ static void cause(enum how how, int signal_number) {
 
 /* The child installs the handlers, tells that it did, does `how` to itself, and waits to be hurt. */
 static pid_t victim(enum how how, int signal_number) {
-        struct segment segment = { .workers = record };
+        struct segment segment = { .workers = { (char *) record, sizeof(*record) } };
         struct worker worker = { .segment = &segment, .ref = worker_ref(0, 1), .wake_fd = -1 };
         int ready[2];
         char byte = 0;

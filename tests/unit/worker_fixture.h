@@ -144,7 +144,7 @@ UNUSED static void retry_now(struct session *session) {
 }
 
 UNUSED static void adopt(uint32_t slot_index) {
-        atomic_fetch_add(&segment->slots[slot_index].adopt_request, 1);
+        atomic_fetch_add(&segment_slot(segment, slot_index)->adopt_request, 1);
         look_at_slot(&worker, slot_index);
 }
 

@@ -64,7 +64,7 @@ struct stub_self {
 
 static void *takeover_main(void *argument) {
         struct stub_self *self = argument;
-        struct layout_worker *record = &self->segment->workers[worker_ref_index(self->ref)];
+        struct layout_worker *record = segment_worker(self->segment, worker_ref_index(self->ref));
         struct life_watch watch = {};
         struct takeover_result result;
 
@@ -170,7 +170,7 @@ static uint64_t ref_of(struct stub_pool *pool, pid_t pid) {
 
         while (clock_usec() < until) {
                 for (uint32_t i = 0; i < pool->segment->worker_count; i++) {
-                        struct layout_worker *record = &pool->segment->workers[i];
+                        struct layout_worker *record = segment_worker(pool->segment, i);
                         uint64_t life = record->life;
 
                         if ((life & 0xff) == LIFE_LIVE && (pid_t) record->pid == pid &&

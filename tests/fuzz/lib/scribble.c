@@ -106,24 +106,24 @@ static uint8_t *record_at(enum region region, uint32_t index, size_t *ret_bytes)
 
         switch (region) {
         case REGION_WORKER:
-                *ret_bytes = sizeof(segment->workers[0]);
-                return (uint8_t *) (segment->workers + index % segment->worker_count);
+                *ret_bytes = segment->workers.stride;
+                return (uint8_t *) segment_worker(segment, index % segment->worker_count);
         case REGION_SLOT:
-                *ret_bytes = sizeof(segment->slots[0]);
-                return (uint8_t *) (segment->slots + index % segment->slot_count);
+                *ret_bytes = segment->slots.stride;
+                return (uint8_t *) segment_slot(segment, index % segment->slot_count);
         case REGION_STATUS:
-                *ret_bytes = sizeof(segment->statuses[0]);
-                return (uint8_t *) (segment->statuses + index % segment->slot_count);
+                *ret_bytes = segment->statuses.stride;
+                return (uint8_t *) segment_status(segment, index % segment->slot_count);
         case REGION_POOL: /* two are in use; a third is free */
-                *ret_bytes = sizeof(segment->pools[0]);
-                return (uint8_t *) (segment->pools + index % 3);
+                *ret_bytes = segment->pools.stride;
+                return (uint8_t *) segment_pool(segment, index % 3);
         case REGION_INBOX:
                 *ret_bytes = sizeof(uint64_t);
                 return (uint8_t *) (segment->inboxes +
                                     index % (segment->worker_count * segment->inbox_words));
         case REGION_CONFIG:
-                *ret_bytes = sizeof(segment->configs[0]);
-                return (uint8_t *) (segment->configs + index % segment->slot_count);
+                *ret_bytes = segment->configs.stride;
+                return (uint8_t *) segment_config(segment, index % segment->slot_count);
         default:
                 *ret_bytes = sizeof(struct layout_header);
                 return (uint8_t *) segment->header;
@@ -132,7 +132,7 @@ static uint8_t *record_at(enum region region, uint32_t index, size_t *ret_bytes)
 
 /* All but the mutex that this thread holds for life. */
 static void overwrite(uint8_t *at, const uint8_t *bytes, size_t count) {
-        const struct layout_worker *self = &world.segment->workers[worker_ref_index(world.self_ref)];
+        const struct layout_worker *self = segment_worker(world.segment, worker_ref_index(world.self_ref));
         const uint8_t *life = world.self_ref != 0 ? (const uint8_t *) &self->life_mutex : NULL;
 
         for (size_t i = 0; i < count; i++)
@@ -160,8 +160,8 @@ static uint64_t take_value(struct input *input) {
                 return UINT64_MAX - input_u8(input);
         case 3: /* a worker of now */
                 index = input_u8(input) % WORLD_WORKERS;
-                return worker_ref(index,
-                                  life_word_generation(atomic_load(&world.segment->workers[index].life)));
+                return worker_ref(index, life_word_generation(
+                                                 atomic_load(&segment_worker(world.segment, index)->life)));
         case 4: /* a worker of some time */
                 index = input_u8(input);
                 return worker_ref(index, input_u8(input));

@@ -82,13 +82,13 @@ static void kernel_tells(pid_t thread_id) {
         const struct segment *segment = world.segment;
 
         for (uint32_t i = 0; i < segment->worker_count; i++)
-                word_tells(&segment->workers[i].life_mutex, thread_id);
+                word_tells(&segment_worker(segment, i)->life_mutex, thread_id);
         for (uint32_t i = 0; i < segment->pool_count; i++) {
-                word_tells(&segment->pools[i].mutex, thread_id);
-                word_tells(&segment->pools[i].turn, thread_id);
+                word_tells(&segment_pool(segment, i)->mutex, thread_id);
+                word_tells(&segment_pool(segment, i)->turn, thread_id);
         }
         for (uint32_t i = 0; i < segment->slot_count; i++)
-                word_tells(&segment->slots[i].mutex, thread_id);
+                word_tells(&segment_slot(segment, i)->mutex, thread_id);
 }
 
 void world_kill(struct fake *fake, bool kernel_says) {
@@ -194,7 +194,7 @@ void world_beat(uint64_t usec) {
 /* ---- once: the segment when all is well -------------------------------------------------------------------------- */
 /* As life_enter() leaves it, for a worker that is no thread. */
 static void member_enter(uint32_t index, uint32_t pool_index) {
-        struct layout_worker *worker = &world.segment->workers[index];
+        struct layout_worker *worker = segment_worker(world.segment, index);
         const struct fake *fake = &fakes[index];
 
         atomic_store(lock_word(&worker->life_mutex), (uint32_t) fake->thread_id);
@@ -250,7 +250,7 @@ static void world_make(void) {
         world_begin_supervisor();
         fuzz_must(segment_open(world.directories.runtime, true, &world.segment, &failure) == 0, "%s",
                   failure.text);
-        memcpy(&world.free_life, &world.segment->workers[0].life_mutex, sizeof(world.free_life));
+        memcpy(&world.free_life, &segment_worker(world.segment, 0)->life_mutex, sizeof(world.free_life));
         world_act_as_worker();
         fuzz_must(life_enter(world.segment, 0, &world.self_ref, &failure) == 0, "%s", failure.text);
         for (uint32_t i = 1; i < WORLD_MEMBERS; i++)
@@ -260,8 +260,8 @@ static void world_make(void) {
                 world_beat(STALL_USEC / 8);
                 takeovers_run();
                 for (uint32_t i = 0; i < WORLD_MEMBERS; i++)
-                        atomic_store(&world.segment->workers[i].pong,
-                                     atomic_load(&world.segment->workers[i].ping));
+                        atomic_store(&segment_worker(world.segment, i)->pong,
+                                     atomic_load(&segment_worker(world.segment, i)->ping));
         }
         sessions_begin();
         world_end_supervisor();
@@ -289,7 +289,7 @@ static void file_restore(void) {
 
 /* The image says that this thread holds entry 0: so it must be. */
 static void image_restore(void) {
-        pthread_mutex_t *life = &world.segment->workers[0].life_mutex;
+        pthread_mutex_t *life = &segment_worker(world.segment, 0)->life_mutex;
 
         held_forget();
         memcpy(world.segment->header, world.image, world.segment->bytes);

@@ -17,7 +17,7 @@
 
 /* Its mover answers, and its takeover thread looks. */
 static void self_works(void *context) {
-        struct layout_worker *self = &world.segment->workers[worker_ref_index(world.self_ref)];
+        struct layout_worker *self = segment_worker(world.segment, worker_ref_index(world.self_ref));
 
         (void) context;
         atomic_store(&self->pong, atomic_load(&self->ping));
@@ -40,7 +40,7 @@ static bool self_may_have(void) {
 
         if (world.self_ref == 0 || !life_is_live(world.segment, world.self_ref))
                 return false;
-        self = &world.segment->workers[worker_ref_index(world.self_ref)];
+        self = segment_worker(world.segment, worker_ref_index(world.self_ref));
         return atomic_load(&self->pool_index) == 0 && atomic_load(&self->phase) != PHASE_DRAINING &&
                atomic_load(&self->drain_ref) != world.self_ref;
 }
@@ -73,8 +73,8 @@ static void expect_session(uint32_t session) {
 /* A lock that no worker holds is not waited for: the segment is given up (S11). */
 static void expect_no_stranger(void) {
         for (uint32_t i = 0; i < 2; i++)
-                fuzz_must(lock_holder(&world.segment->pools[i].mutex) != FAKE_STRANGER_PID &&
-                                  lock_holder(&world.segment->pools[i].turn) != FAKE_STRANGER_PID,
+                fuzz_must(lock_holder(&segment_pool(world.segment, i)->mutex) != FAKE_STRANGER_PID &&
+                                  lock_holder(&segment_pool(world.segment, i)->turn) != FAKE_STRANGER_PID,
                           "pool %u: a lock that nobody will let go of", i);
 }
 

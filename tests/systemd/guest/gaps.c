@@ -50,10 +50,10 @@ static void look_at_batches(struct guest *guest) {
         struct segment *segment = world_segment(&guest->world);
 
         for (uint32_t i = 0; segment && i < segment->worker_count; i++) {
-                uint64_t since_usec = segment->workers[i].transaction_since_usec;
+                uint64_t since_usec = segment_worker(segment, i)->transaction_since_usec;
 
                 if (since_usec != 0 && since_usec == gaps->batch_since_usec[i] &&
-                    (segment->workers[i].life & 0xff) == LIFE_LIVE)
+                    (segment_worker(segment, i)->life & 0xff) == LIFE_LIVE)
                         take_gap(&gaps->pauses.batch_usec, since_usec, clock_usec());
                 gaps->batch_since_usec[i] = since_usec;
         }

@@ -39,9 +39,9 @@ static bool is_fifo(struct guest *guest, pid_t worker) {
         struct segment *segment = world_segment(&guest->world);
 
         for (uint32_t i = 0; segment && i < segment->worker_count; i++)
-                if ((segment->workers[i].life & 0xff) == LIFE_LIVE &&
-                    (pid_t) segment->workers[i].pid == worker)
-                        return segment->workers[i].takeover_is_fifo == 1;
+                if ((segment_worker(segment, i)->life & 0xff) == LIFE_LIVE &&
+                    (pid_t) segment_worker(segment, i)->pid == worker)
+                        return segment_worker(segment, i)->takeover_is_fifo == 1;
         return false;
 }
 
