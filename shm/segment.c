@@ -311,8 +311,6 @@ static int header_check(const struct layout_header *header, uint64_t file_bytes,
 
         assert(header && directory);
 
-        if (header->magic != LAYOUT_MAGIC)
-                return header_refuse(ret_failure, -EBADMSG, directory, "it is not a segment of Baton");
         sizes = layout_find(header->layout_number);
         if (!sizes)
                 return layout_refuse(ret_failure, header->layout_number, directory);
@@ -354,26 +352,38 @@ static int boot_check(int fd, const struct layout_header *header, const char *di
         return 0;
 }
 
-static int segment_read_header(int fd, const char *directory, struct layout_header *ret_header,
-                               struct failure *ret_failure) {
-        struct layout_header header;
+/* The file's size, and as much of it as any header has. -EBADMSG: it is no segment. */
+static int header_read(int fd, uint64_t *ret_file_bytes, struct layout_header *ret_header) {
         struct stat status;
         size_t bytes;
         int r;
 
-        assert(fd >= 0);
-        assert(directory && ret_header);
+        assert(fd >= 0 && ret_header);
 
         if (fstat(fd, &status) < 0)
-                return header_refuse(ret_failure, -errno, directory, strerror(errno));
+                return -errno;
         if (!S_ISREG(status.st_mode) || status.st_size < (off_t) LAYOUT_HEADER_BYTES)
-                return header_refuse(ret_failure, -EBADMSG, directory, "it is not a segment of Baton");
-        r = fd_pread_all(fd, &header, sizeof header, 0, &bytes);
+                return -EBADMSG;
+        r = fd_pread_all(fd, ret_header, sizeof *ret_header, 0, &bytes);
         if (r < 0)
-                return header_refuse(ret_failure, r, directory, strerror(-r));
-        if (bytes != sizeof header)
-                return header_refuse(ret_failure, -EBADMSG, directory, "it is truncated");
-        r = header_check(&header, (uint64_t) status.st_size, directory, ret_failure);
+                return r;
+        *ret_file_bytes = (uint64_t) status.st_size;
+        return bytes == sizeof *ret_header && ret_header->magic == LAYOUT_MAGIC ? 0 : -EBADMSG;
+}
+
+static int segment_read_header(int fd, const char *directory, struct layout_header *ret_header,
+                               struct failure *ret_failure) {
+        struct layout_header header;
+        uint64_t file_bytes;
+        int r;
+
+        assert(directory && ret_header);
+
+        r = header_read(fd, &file_bytes, &header);
+        if (r < 0)
+                return header_refuse(ret_failure, r, directory,
+                                     r == -EBADMSG ? "it is not a segment of Baton" : strerror(-r));
+        r = header_check(&header, file_bytes, directory, ret_failure);
         if (r >= 0)
                 r = boot_check(fd, &header, directory, ret_failure);
         if (r < 0)
@@ -382,30 +392,50 @@ static int segment_read_header(int fd, const char *directory, struct layout_head
         return 0;
 }
 
+static int segment_file_open(const char *runtime_directory, int flags, int *ret_fd) {
+        _cleanup_fd_ int directory_fd = -1;
+
+        directory_fd = open(runtime_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (directory_fd >= 0)
+                *ret_fd = openat(directory_fd, SEGMENT_FILE_NAME, flags | O_CLOEXEC | O_NOFOLLOW);
+        return directory_fd < 0 || *ret_fd < 0 ? -errno : 0;
+}
+
+int segment_peek(const char *runtime_directory, struct layout_header *ret_header) {
+        struct layout_header header;
+        _cleanup_fd_ int fd = -1;
+        uint64_t file_bytes;
+        int r;
+
+        assert(runtime_directory && ret_header);
+
+        r = segment_file_open(runtime_directory, O_RDONLY, &fd);
+        if (r >= 0)
+                r = header_read(fd, &file_bytes, &header);
+        if (r >= 0)
+                memcpy(ret_header, &header, sizeof header);
+        return r;
+}
+
 int segment_open(const char *runtime_directory, bool writable, struct segment **ret_segment,
                  struct failure *ret_failure) {
         _cleanup_segment_ struct segment *segment = NULL;
-        _cleanup_fd_ int directory_fd = -1, fd = -1;
         struct layout_header header;
+        _cleanup_fd_ int fd = -1;
         void *base;
         int r;
 
         assert(runtime_directory);
         assert(ret_segment);
 
-        directory_fd = open(runtime_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (directory_fd >= 0)
-                fd = openat(directory_fd, SEGMENT_FILE_NAME,
-                            (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
-        if (fd < 0) {
-                r = -errno;
+        r = segment_file_open(runtime_directory, writable ? O_RDWR : O_RDONLY, &fd);
+        if (r < 0)
                 return failure_set(ret_failure, r, FAILURE_UNAVAILABLE,
                                    "%s/" SEGMENT_FILE_NAME " could not be opened: %s. %s", runtime_directory,
                                    strerror(-r),
                                    r == -ENOENT ? "Baton is not running here: start batond, or name the "
                                                   "directory with --runtime."
                                                 : "It belongs to the user that runs batond.");
-        }
         r = segment_read_header(fd, runtime_directory, &header, ret_failure);
         if (r < 0)
                 return r;

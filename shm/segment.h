@@ -45,6 +45,10 @@ int segment_create(const char *runtime_directory, const struct segment_geometry 
 int segment_open(const char *runtime_directory, bool writable, struct segment **ret_segment,
                  struct failure *ret_failure);
 
+/* The header of a segment of whatever layout: no word of it ever moves (L2), so its instance and its supervisor can be
+ * read where nothing else can. 0; -ENOENT; -EBADMSG: no segment; other -errno. Everything in it is input. */
+int segment_peek(const char *runtime_directory, struct layout_header *ret_header);
+
 /* Unmaps; NULL is accepted. Releases no mutex. */
 void segment_close(struct segment *segment);
 void segment_closep(struct segment **segment);

@@ -21,6 +21,7 @@
 #include "shm/life.h"
 #include "shm/workers_lock.h"
 #include "supervisor/manager.h"
+#include "supervisor/waits.h"
 
 #define INSTANCE_NAME "instance"
 #define NUMBER_NAME "segment.number"
@@ -174,14 +175,15 @@ bool adopt_process_lives(pid_t pid, uint64_t start_ticks) {
         return pid > 0 && process_open(pid, start_ticks, &fd) >= 0 && !process_has_ended(fd);
 }
 
-/* Another state directory's segment in our runtime directory: never taken from under living processes. */
-static int check_foreign(const struct manager *manager, const struct segment *segment,
-                         struct failure *ret_failure) {
-        pid_t pid = (pid_t) atomic_load_explicit(&segment->header->supervisor_pid, memory_order_relaxed);
-        bool lives = adopt_process_lives(pid, atomic_load_explicit(&segment->header->supervisor_start_ticks,
+/* Another state directory's segment in our runtime directory: never taken from under living processes. `segment` is
+ * NULL where only the header of the layout that it has is understood. */
+static int check_foreign(const struct manager *manager, const struct layout_header *header,
+                         const struct segment *segment, struct failure *ret_failure) {
+        pid_t pid = (pid_t) atomic_load_explicit(&header->supervisor_pid, memory_order_relaxed);
+        bool lives = adopt_process_lives(pid, atomic_load_explicit(&header->supervisor_start_ticks,
                                                                    memory_order_relaxed));
 
-        for (uint32_t i = 0; i < segment->worker_count && !lives; i++) {
+        for (uint32_t i = 0; segment && i < segment->worker_count && !lives; i++) {
                 const struct layout_worker *worker = segment_worker(segment, i);
 
                 if ((atomic_load_explicit(&worker->life, memory_order_acquire) & 0xff) != LIFE_LIVE)
@@ -202,11 +204,26 @@ static int check_foreign(const struct manager *manager, const struct segment *se
 /* Before our sockets take the place of another's. */
 int adopt_check_runtime(const struct manager *manager, struct failure *ret_failure) {
         _cleanup_segment_ struct segment *segment = NULL;
+        struct layout_header header;
 
-        if (segment_open(manager->directories.runtime, false, &segment, NULL) < 0 ||
-            memcmp(segment->header->instance, manager->instance, LAYOUT_INSTANCE_BYTES) == 0)
+        if (segment_peek(manager->directories.runtime, &header) < 0 ||
+            memcmp(header.instance, manager->instance, LAYOUT_INSTANCE_BYTES) == 0)
                 return 0;
-        return check_foreign(manager, segment, ret_failure);
+        (void) segment_open(manager->directories.runtime, false, &segment, NULL);
+        return check_foreign(manager, &header, segment, ret_failure);
+}
+
+/* Without the advice of segment_open(), since that is what happens now. */
+static void reason_take(struct manager *manager, char *text) {
+        static const char *const advice[] = { SEGMENT_ADVICE_START, SEGMENT_ADVICE_LAYOUT };
+
+        for (size_t i = 0; i < ELEMENTSOF(advice); i++) {
+                char *begin = strstr(text, advice[i]);
+
+                if (begin)
+                        *begin = '\0';
+        }
+        (void) snprintf(manager->wait_reason, sizeof manager->wait_reason, "%s", text);
 }
 
 /* 1: in manager->segment, to be adopted. 0: there is none, or one that cannot be used (wait_reason).
@@ -221,12 +238,7 @@ static int segment_find(struct manager *manager, struct plan *plan, struct failu
         if (r == -ENOENT)
                 return 0;
         if (r == -EBADMSG || r == -EPROTONOSUPPORT || r == -ESTALE) {
-                /* "… Start batond: it makes a new one …": that is what happens now. */
-                char *advice = strstr(failure.text, ". Start batond");
-
-                if (advice)
-                        *advice = '\0';
-                (void) snprintf(manager->wait_reason, sizeof manager->wait_reason, "%s", failure.text);
+                reason_take(manager, failure.text);
                 return 0;
         }
         if (r < 0) {
@@ -328,10 +340,12 @@ static int segment_serve(struct manager *manager, const struct plan *plan, bool 
         if (r < 0)
                 return r;
         manager->state = MANAGER_SERVING;
+        waits_end(manager->directories.runtime);
         log_line(adopted ? MESSAGE_SEGMENT_ADOPTED : MESSAGE_SEGMENT_MADE, LOG_INFO, NULL,
-                 "%s: sessions %u, destinations %u, workers that live in it %u",
+                 "%s: layout %u, sessions %u, destinations %u, workers that live in it %u",
                  adopted ? "adopted the segment that is there" : "made a new segment",
-                 manager->config->session_count, manager->config->destination_count, workers);
+                 manager->segment->layout_number, manager->config->session_count,
+                 manager->config->destination_count, workers);
         last_good_tell(manager);
         look(manager);
         return 0;

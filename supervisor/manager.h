@@ -280,6 +280,7 @@ void shutdown_check(struct manager *manager);
 int notify_start(struct manager *manager, struct failure *ret_failure);
 void notify_stop(struct manager *manager);
 void notify_state(struct manager *manager);
+void notify_waits(struct manager *manager, const char *text);
 
 /* ---- plan.c: which session goes into which slot, before anything is written ------------------------- */
 struct plan {

@@ -68,6 +68,12 @@ static void tell_ready(struct manager *manager) {
         (void) sd_notify(0, "READY=1");
 }
 
+/* L5: it is not ready, or not any more, and why. The start does not time out (U2). */
+void notify_waits(struct manager *manager, const char *text) {
+        manager->status_told[0] = '\0'; /* what it was before is told again when this is over */
+        (void) sd_notifyf(0, "STATUS=%s", text);
+}
+
 /* READY=1 once every session is owned or has a stated reason; STATUS= when it changed, once a second. */
 void notify_state(struct manager *manager) {
         uint64_t now_usec = clock_usec();

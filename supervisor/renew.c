@@ -17,6 +17,7 @@
 #include "base/process.h"
 #include "shm/workers_lock.h"
 #include "supervisor/manager.h"
+#include "supervisor/waits.h"
 
 #define WAIT_LOOK_USEC (100 * USEC_PER_MSEC)
 #define WAIT_TELL_USEC (10 * USEC_PER_SEC)
@@ -32,26 +33,34 @@ static void holder_signal(struct manager *manager, pid_t pid, uint64_t waited_us
                          kill ? "it is killed" : "it is asked to end (SIGTERM)");
 }
 
+/* L5: in the log, in STATUS= and for `baton status`. */
+static void wait_say(struct manager *manager, pid_t holder, uint64_t waited_usec) {
+        char text[sizeof manager->wait_reason + 128], span[32] = "";
+
+        if (waited_usec < manager->config->adopt_timeout_usec)
+                clock_format_span(manager->config->adopt_timeout_usec - waited_usec, span, sizeof span);
+        (void) snprintf(
+                text, sizeof text,
+                "a new segment has to wait until worker pid %d has left the one before (%s); %s%s it is ended",
+                holder, manager->wait_reason, *span ? "after " : "now", span);
+        notify_waits(manager, text);
+        waits_tell(manager->directories.runtime, text);
+        if (*span)
+                log_line(MESSAGE_SEGMENT_WAITS, LOG_NOTICE,
+                         &(struct log_fields){ .pid = holder, .reason = manager->wait_reason }, "%s", text);
+}
+
 static void wait_tell(struct manager *manager, pid_t holder) {
         uint64_t now_usec = clock_usec(), waited_usec = now_usec - manager->wait_since_usec;
-        char span[32];
+        bool is_over = waited_usec >= manager->config->adopt_timeout_usec;
 
-        if (waited_usec >= manager->config->adopt_timeout_usec) {
-                if (now_usec - manager->wait_told_usec < USEC_PER_SEC)
-                        return;
-                manager->wait_told_usec = now_usec;
-                holder_signal(manager, holder, waited_usec);
-                return;
-        }
-        if (manager->wait_told_usec != 0 && now_usec - manager->wait_told_usec < WAIT_TELL_USEC)
+        if (manager->wait_told_usec != 0 &&
+            now_usec - manager->wait_told_usec < (is_over ? USEC_PER_SEC : WAIT_TELL_USEC))
                 return;
         manager->wait_told_usec = now_usec;
-        clock_format_span(manager->config->adopt_timeout_usec - waited_usec, span, sizeof span);
-        log_line(MESSAGE_SEGMENT_WAITS, LOG_NOTICE,
-                 &(struct log_fields){ .pid = holder, .reason = manager->wait_reason },
-                 "a new segment has to wait until worker pid %d has left the one before (%s); after %s it is "
-                 "ended",
-                 holder, manager->wait_reason, span);
+        wait_say(manager, holder, waited_usec);
+        if (is_over)
+                holder_signal(manager, holder, waited_usec);
 }
 
 /* Our own processes first (a condemned segment's): also those that hold no lock yet, because their --pool

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "supervisor/manager.h"
+#include "supervisor/waits.h"
 
 #define SHUTDOWN_MOST_USEC (90 * USEC_PER_SEC)
 
@@ -49,6 +50,7 @@ void shutdown_begin(struct manager *manager) {
 
         if (manager->state == MANAGER_STOPPING)
                 return;
+        waits_end(manager->directories.runtime);
         manager->state = MANAGER_STOPPING;
         manager->shutdown_usec = clock_usec();
         (void) sd_notify(0, "STOPPING=1");

@@ -72,7 +72,9 @@ static void look_segment(struct doctor *doctor) {
                 view_read(segment, &doctor->view);
                 doctor->has_view = true;
         } else if (r != -ENOENT)
-                doctor_unknown(doctor, "segment", "run doctor as root, or as the user that Baton runs as",
+                doctor_unknown(doctor, "segment",
+                               r == -EACCES ? "run doctor as root, or as the user that Baton runs as"
+                                            : "`baton status` says more",
                                "%s", failure.text);
 }
 

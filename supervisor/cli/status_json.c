@@ -154,16 +154,17 @@ static json_t *view_json(const struct view *view) {
         bool running = view->supervisor != SUPERVISOR_NONE;
 
         clock_format(view->created_realtime_usec, created, sizeof(created));
-        return json_pack("{s:{s:s, s:o, s:o}, s:{s:s, s:s, s:i, s:i, s:i, s:b}, s:o, s:o, s:o, s:o, s:o}",
-                         "supervisor", "state", status_supervisor_name(view->supervisor), "pid",
-                         number_if(running, (uint64_t) view->supervisor_pid), "silent_usec",
-                         number_if(running, view->supervisor_silent_usec), "segment", "instance",
-                         view->instance, "created", created, "slots", (int) view->slot_count, "quarantined",
-                         (int) view->quarantined_count, "unreadable", (int) view->unreadable_count,
-                         "condemned", (int) view->condemned, "configuration", number(view->config_generation),
-                         "configuration_refused", text_or_null(view->config_refused), "stall_timeout_usec",
-                         number(view->stall_timeout_usec), "destinations", pools_json(view),
-                         "sessions_elsewhere", sessions_json(view, NULL));
+        return json_pack(
+                "{s:{s:s, s:o, s:o, s:o}, s:{s:s, s:i, s:s, s:i, s:i, s:i, s:b}, s:o, s:o, s:o, s:o, s:o}",
+                "supervisor", "state", status_supervisor_name(view->supervisor), "pid",
+                number_if(running, (uint64_t) view->supervisor_pid), "silent_usec",
+                number_if(running, view->supervisor_silent_usec), "waits", text_or_null(view->waits),
+                "segment", "instance", view->instance, "layout", (int) view->layout_number, "created",
+                created, "slots", (int) view->slot_count, "quarantined", (int) view->quarantined_count,
+                "unreadable", (int) view->unreadable_count, "condemned", (int) view->condemned,
+                "configuration", number(view->config_generation), "configuration_refused",
+                text_or_null(view->config_refused), "stall_timeout_usec", number(view->stall_timeout_usec),
+                "destinations", pools_json(view), "sessions_elsewhere", sessions_json(view, NULL));
 }
 
 int status_print_json(const struct view *view, FILE *out) {

@@ -13,7 +13,7 @@ const char *status_supervisor_name(enum supervisor_state state) {
         static const char *const names[] = {
                 [SUPERVISOR_RUNNING] = "running", [SUPERVISOR_STOPPING] = "stopping",
                 [SUPERVISOR_SILENT] = "silent",   [SUPERVISOR_GONE] = "gone",
-                [SUPERVISOR_NONE] = "none",
+                [SUPERVISOR_NONE] = "none",       [SUPERVISOR_WAITING] = "waiting",
         };
 
         assert((size_t) state < ELEMENTSOF(names));
@@ -54,6 +54,9 @@ static void print_supervisor(const struct view *view, FILE *out) {
                         "supervisor not running (pid %d gone); start it with `baton run`: it adopts the "
                         "workers that are there\n",
                         view->supervisor_pid);
+                break;
+        case SUPERVISOR_WAITING:
+                fprintf(out, "supervisor waiting (pid %d): %s\n", view->supervisor_pid, view->waits);
                 break;
         case SUPERVISOR_NONE:
                 fputs("supervisor not running; start it with `baton run`\n", out);

@@ -49,6 +49,7 @@ static void read_header(const struct segment *segment, struct view *view) {
         char refused[LAYOUT_REASON_BYTES];
 
         read_supervisor(header, view);
+        view->layout_number = segment->layout_number;
         view->stall_timeout_usec = atomic_load(&header->stall_timeout_usec);
         view->config_generation = atomic_load(&header->config_generation);
         view->created_realtime_usec = header->created_realtime_usec;

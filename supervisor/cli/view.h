@@ -60,15 +60,18 @@ enum supervisor_state {
         SUPERVISOR_STOPPING,
         SUPERVISOR_SILENT,
         SUPERVISOR_GONE,
-        SUPERVISOR_NONE
+        SUPERVISOR_NONE,
+        SUPERVISOR_WAITING /* it cannot make its segment yet: `waits` says why */
 };
 
 struct view {
         uint64_t now_usec, now_realtime_usec;
         enum supervisor_state supervisor;
         int supervisor_pid;
+        char waits[1024]; /* "": it does not */
         uint64_t supervisor_silent_usec;
         uint64_t stall_timeout_usec, config_generation, created_realtime_usec;
+        uint32_t layout_number;
         bool condemned;
         char config_refused
                 [LAYOUT_REASON_BYTES]; /* why another than the file's is in force; "": it is the file's */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The supervisor is killed and the next one adopts (P1, S11; V1, V3, V4, V8, V9). */
-#include "tests/unit/test_supervisor_support.h"
+#include "supervisor/waits.h"
+#include "tests/unit/notices.h"
 
 TestSuite(supervisor_adopt, .init = place_make, .fini = place_remove);
 
@@ -118,6 +119,24 @@ Test(supervisor_adopt, S11_another_state_directory_in_the_same_runtime_directory
         supervisor_stop(first);
 }
 
+/* No word of a header ever moves (L2), so that much is known of any segment. */
+Test(supervisor_adopt, S11_L2_also_where_its_segment_has_another_layout) {
+        struct directories other = place;
+        struct manager *first, *second = NULL;
+        struct failure failure = { 0 };
+
+        config_simple("", 0, 1);
+        first = supervisor_start();
+        first->segment->header->layout_number = 77;
+        (void) strcat(other.state, "2");
+        cr_assert_eq(manager_new(&other, config_path, &second, &failure), 0);
+        cr_assert_eq(manager_start(second, &failure), -EBUSY);
+        cr_assert(strstr(failure.text, "runtime directory") && strstr(failure.text, "--runtime"), "%s",
+                  failure.text);
+        manager_free(second);
+        supervisor_stop(first);
+}
+
 Test(supervisor_adopt, M1_the_instance_is_made_once) {
         uint8_t instance[LAYOUT_INSTANCE_BYTES];
         struct failure failure = { 0 };
@@ -211,6 +230,73 @@ Test(supervisor_adopt, S11_a_larger_segment_waits_for_the_workers_of_the_smaller
         until(manager, is_balanced(manager, 1, 1));
         segment_close(segment);
         supervisor_stop(manager);
+}
+
+static pid_t waiting_pid(char *ret_text, size_t text_bytes) {
+        pid_t pid = 0;
+
+        return waits_read(place.runtime, &pid, ret_text, text_bytes) < 0 ? 0 : pid;
+}
+
+/* systemd, the log and `baton status` hear for whom it waits and why; READY=1 comes when it serves. */
+Test(supervisor_adopt, L5_a_segment_of_another_layout_is_waited_out_and_said) {
+        struct segment *segment;
+        struct manager *manager;
+        struct notices notices;
+        char wanted[1024], text[1024];
+        pid_t first, worker;
+
+        config_simple("adopt-timeout = 1s\n", 1, 2);
+        first = supervisor_fork(NULL);
+        segment = segment_seen();
+        wait_owned(segment, 2, 1);
+        supervisor_kill(first);
+        worker = (pid_t) atomic_load(&segment_worker(segment, 0)->pid);
+        segment->header->layout_number = LAYOUT_NUMBER + 1;
+        notices_open(&notices);
+        manager = supervisor_start();
+        cr_assert_eq(manager->state, MANAGER_WAITING);
+        until(manager, (notices_read(&notices), notices.status[0] != '\0'));
+        (void) snprintf(wanted, sizeof wanted,
+                        "a new segment has to wait until worker pid %d has left the one before (%s/segment "
+                        "cannot be used: it is of layout %u, and this program works with %u and %u); after ",
+                        worker, place.runtime, LAYOUT_NUMBER + 1, LAYOUT_NUMBER, LAYOUT_NUMBER - 1);
+        cr_expect_eq(strncmp(notices.status + strlen("STATUS="), wanted, strlen(wanted)), 0, "%s",
+                     notices.status);
+        cr_expect_eq(waiting_pid(text, sizeof text), getpid());
+        cr_expect_eq(strncmp(text, wanted, strlen(wanted)), 0, "%s", text);
+        cr_expect_eq(notices.ready, 0);
+        until(manager, manager->state == MANAGER_SERVING && is_balanced(manager, 2, 1));
+        cr_expect_eq(manager->segment->layout_number, LAYOUT_NUMBER);
+        cr_expect_eq(manager->segment->header->epoch_base, 2ULL << 32, "above all that were (S11)");
+        until(manager, (notices_read(&notices), notices.ready == 1 && strstr(notices.status, "workers 1")));
+        cr_expect_eq(waiting_pid(text, sizeof text), 0, "it waits no longer");
+        segment_close(segment);
+        supervisor_stop(manager);
+        (void) close(notices.fd);
+}
+
+Test(supervisor_adopt, L5_who_is_gone_waits_for_nothing) {
+        char text[64];
+        pid_t pid;
+
+        config_simple("", 1, 2);
+        (void) mkdir(place.runtime, 0750);
+        cr_assert_eq(waits_read(place.runtime, &pid, text, sizeof text), -ENOENT);
+        pid = fork();
+        if (pid == 0) {
+                waits_tell(place.runtime, "for a train");
+                _exit(0);
+        }
+        cr_assert_eq(waitpid(pid, NULL, 0), pid);
+        cr_assert_eq(waits_read(place.runtime, &pid, text, sizeof text), -ENOENT,
+                     "its word stands, and is not believed");
+        waits_tell(place.runtime, "for a train");
+        cr_assert_eq(waits_read(place.runtime, &pid, text, sizeof text), 0);
+        cr_assert_eq(pid, getpid());
+        cr_assert_str_eq(text, "for a train");
+        waits_end(place.runtime);
+        cr_assert_eq(waits_read(place.runtime, &pid, text, sizeof text), -ENOENT);
 }
 
 Test(supervisor_adopt, S11_a_condemned_segment_is_left_by_all_and_a_new_one_made) {

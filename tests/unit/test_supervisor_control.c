@@ -3,7 +3,7 @@
 #include <systemd/sd-bus.h>
 
 #include "supervisor/rights.h"
-#include "tests/unit/test_supervisor_support.h"
+#include "tests/unit/notices.h"
 
 TestSuite(supervisor_control, .init = place_make, .fini = place_remove);
 
@@ -271,38 +271,6 @@ Test(supervisor_control, S12_a_flood_of_hints_costs_a_look_in_20_ms) {
 }
 
 /* ---- systemd ------------------------------------------------------------------------------------------- */
-struct notices {
-        int fd;
-        unsigned ready, watchdog, stopping;
-        char status[256]; /* the last one */
-};
-
-static void notices_open(struct notices *notices) {
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
-        char path[600];
-
-        *notices = (struct notices){ .fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) };
-        (void) mkdir(place.state, 0750);
-        (void) snprintf(path, sizeof path, "%s/sd", place.state);
-        (void) snprintf(address.sun_path, sizeof address.sun_path, "%.100s", path);
-        cr_assert_eq(bind(notices->fd, (struct sockaddr *) &address, sizeof address), 0);
-        (void) setenv("NOTIFY_SOCKET", path, 1);
-}
-
-static void notices_read(struct notices *notices) {
-        char text[256];
-        ssize_t bytes;
-
-        while ((bytes = recv(notices->fd, text, sizeof text - 1, 0)) > 0) {
-                text[bytes] = '\0';
-                notices->ready += strcmp(text, "READY=1") == 0;
-                notices->watchdog += strcmp(text, "WATCHDOG=1") == 0;
-                notices->stopping += strcmp(text, "STOPPING=1") == 0;
-                if (strncmp(text, "STATUS=", 7) == 0)
-                        (void) snprintf(notices->status, sizeof notices->status, "%s", text);
-        }
-}
-
 Test(supervisor_control, systemd_is_told_ready_status_and_stopping) {
         struct notices notices;
         struct manager *manager;
