@@ -226,6 +226,13 @@ static void reason_take(struct manager *manager, char *text) {
         (void) snprintf(manager->wait_reason, sizeof manager->wait_reason, "%s", text);
 }
 
+/* No worker of this state directory, now; who starts them asks. */
+static bool nobody_lives(const struct manager *manager) {
+        _cleanup_fd_ int lock_fd = -1;
+
+        return workers_lock_exclusive(manager->directories.state, &lock_fd, NULL, NULL) >= 0;
+}
+
 /* 1: in manager->segment, to be adopted. 0: there is none, or one that cannot be used (wait_reason).
  * -errno: nothing can be done. */
 static int segment_find(struct manager *manager, struct plan *plan, struct failure *ret_failure) {
@@ -258,6 +265,10 @@ static int segment_find(struct manager *manager, struct plan *plan, struct failu
                         "it has room for %u sessions and %u workers, the configuration asks for %u and %u",
                         segment->slot_count, segment->worker_count, manager->config->sessions_max,
                         manager->config->workers_max);
+        else if (segment->layout_number != LAYOUT_NUMBER && nobody_lives(manager))
+                (void) snprintf(manager->wait_reason, sizeof manager->wait_reason,
+                                "it is of layout %u, new ones are of %u, and nobody lives in it",
+                                segment->layout_number, LAYOUT_NUMBER);
         else if (plan_make(segment, manager->config, plan, &failure) < 0)
                 (void) snprintf(manager->wait_reason, sizeof manager->wait_reason, "%s", failure.text);
         if (manager->wait_reason[0] != '\0')

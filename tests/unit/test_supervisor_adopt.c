@@ -276,6 +276,31 @@ Test(supervisor_adopt, L5_a_segment_of_another_layout_is_waited_out_and_said) {
         (void) close(notices.fd);
 }
 
+/* In this build both have the same sizes, so the number alone makes it one of before. */
+Test(supervisor_adopt, L1_the_layout_before_is_adopted_while_a_worker_lives_and_no_longer) {
+        struct segment *segment;
+        struct manager *manager;
+        pid_t first;
+
+        config_simple("", 1, 2);
+        first = supervisor_fork(NULL);
+        segment = segment_seen();
+        wait_owned(segment, 2, 1);
+        supervisor_kill(first);
+        segment->header->layout_number = LAYOUT_NUMBER - 1;
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        cr_expect_eq(manager->segment->layout_number, LAYOUT_NUMBER - 1);
+        cr_expect_eq(manager->segment->header->epoch_base, 1ULL << 32, "the same");
+        supervisor_stop(manager);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        cr_expect_eq(manager->segment->layout_number, LAYOUT_NUMBER);
+        cr_expect_eq(manager->segment->header->epoch_base, 2ULL << 32);
+        segment_close(segment);
+        supervisor_stop(manager);
+}
+
 Test(supervisor_adopt, L5_who_is_gone_waits_for_nothing) {
         char text[64];
         pid_t pid;
