@@ -80,11 +80,12 @@ static void header_lay_out(struct layout_header *header, const struct layout_siz
 }
 
 static void segment_point(struct segment *segment, void *base, const struct layout_header *checked) {
-        char *p = base;
+        char *p;
 
         assert(segment && base);
         assert(checked && checked->segment_bytes > LAYOUT_HEADER_BYTES);
 
+        p = base;
         segment->header = (struct layout_header *) base;
         segment->pools = (struct segment_array){ p + checked->pool_offset, checked->pool_bytes };
         segment->workers = (struct segment_array){ p + checked->worker_offset, checked->worker_bytes };
