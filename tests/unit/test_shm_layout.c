@@ -349,6 +349,10 @@ static const struct field fields[] = {
         FIELD(status, source_sync_failed, 592, 4),
         FIELD(status, suspect_until, 600, 8),
         FIELD(status, suspect, 608, 4),
+        /* 2 */
+        FIELD(header, refused_sequence, 320, 4),
+        FIELD(header, refused, 324, 384),
+        FIELD(worker, watched_ref, 152, 8),
 };
 /* clang-format on */
 
