@@ -23,7 +23,8 @@
 /* What each layout has over the one before it. A program works in segments of two: of LAYOUT_NUMBER, which it makes, and
  * of the one before (L1; README.md, "Changing the layout").
  *   1  the first
- *   2  words in what was padding in 1, and zero there: header: refused_sequence, refused; worker: watched_ref
+ *   2  words in what was padding in 1, and zero there: header: refused_sequence, refused; worker: watched_ref,
+ *      confinement, renewal_ref
  * LAYOUT_NEXT is a build for tests, of a layout that does not exist yet: four elements have one more line. */
 #ifndef LAYOUT_NEXT
 #define LAYOUT_NUMBER 2u

@@ -353,6 +353,8 @@ static const struct field fields[] = {
         FIELD(header, refused_sequence, 320, 4),
         FIELD(header, refused, 324, 384),
         FIELD(worker, watched_ref, 152, 8),
+        FIELD(worker, confinement, 308, 4),
+        FIELD(worker, renewal_ref, 312, 8),
 };
 /* clang-format on */
 
