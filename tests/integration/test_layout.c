@@ -143,24 +143,30 @@ static void writers_end(void) {
                 writer_wait(&world, writers[i]);
 }
 
-/* A worker that runs what was installed before: stopped in the midst of its transaction. */
-static pid_t stop_other_in_transaction(void) {
-        for (unsigned i = 0; i < 1000; i++) {
-                const struct layout_worker *entry;
-                uint64_t life;
-                pid_t pid;
+/* A worker that runs what was installed before, and is in a transaction; 0: none is. */
+static pid_t other_in_transaction(void) {
+        pid_t pids[WORLD_WORKER_MAX];
+        uint32_t live = live_workers(&world, "d", pids, ELEMENTSOF(pids));
 
-                WAIT_UNTIL(&world, (entry = entry_in_transaction(&world)) != NULL);
-                life = entry->life;
-                pid = (pid_t) entry->pid;
-                if (runs_installed(pid, "baton-worker"))
-                        continue;
+        for (uint32_t i = 0; i < live; i++)
+                if (!runs_installed(pids[i], "baton-worker") && worker_in_transaction(&world, pids[i]))
+                        return pids[i];
+        return 0;
+}
+
+/* Such a one, stopped in the midst of it. */
+static pid_t stop_other_in_transaction(void) {
+        uint64_t since = wait_begin();
+        pid_t pid;
+
+        for (;;) {
+                WAIT_UNTIL(&world, (pid = other_in_transaction()) != 0);
                 stop_process(&world, pid);
-                if (entry->transaction_since_usec != 0 && entry->life == life)
+                if (worker_in_transaction(&world, pid))
                         return pid;
                 kill_process(pid, SIGCONT);
+                wait_step(&world, since, "a worker of before stopped in a transaction", __FILE__, __LINE__);
         }
-        world_fail(&world, "no worker of before was met in a transaction");
 }
 
 static void kill_stopped(pid_t pid) {
