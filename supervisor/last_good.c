@@ -87,17 +87,24 @@ static bool runs(const struct segment *segment) {
         return false;
 }
 
+struct config *last_good_read(const struct directories *directories) {
+        char path[sizeof directories->runtime + sizeof "/" GOOD_NAME];
+        struct config *config = NULL;
+
+        (void) snprintf(path, sizeof path, "%s/" GOOD_NAME, directories->runtime);
+        return config_load_alone(path, &config, NULL) < 0 ? NULL : config;
+}
+
 int last_good_load(struct manager *manager, int r, const struct failure *failure) {
         _cleanup_segment_ struct segment *segment = NULL;
-        char path[sizeof manager->directories.runtime + sizeof "/" GOOD_NAME];
 
         assert(r < 0);
         assert(!manager->config);
 
         if (segment_open(manager->directories.runtime, false, &segment, NULL) < 0 || !runs(segment))
                 return r;
-        (void) snprintf(path, sizeof path, "%s/" GOOD_NAME, manager->directories.runtime);
-        if (config_load_alone(path, &manager->config, NULL) < 0)
+        manager->config = last_good_read(&manager->directories);
+        if (!manager->config)
                 return r;
         (void) snprintf(manager->config_refused, sizeof manager->config_refused, "%s", failure->text);
         return 0;

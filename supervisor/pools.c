@@ -115,10 +115,27 @@ static bool address_changed(const struct manager *manager, uint32_t index,
                watch_count(manager, index, true) > 0;
 }
 
+/* Since the supervisor before us read it. Where that is not known: no. */
+static bool changed_meanwhile(const struct manager *manager, const struct config_destination *destination) {
+        const struct config *before = manager->config_before;
+        uint32_t index = before ? config_find_destination(before, destination->name) : UINT32_MAX;
+
+        return index != UINT32_MAX && before->destinations[index].workers != destination->workers;
+}
+
+/* V9: what an adopted pool had is what is wanted, while workers of it live. Of one that is scaled to 0 none does: it
+ * stays, too, unless Baton was stopped meanwhile. */
+static bool scale_outlives(const struct manager *manager, const struct pool *pool, uint32_t index) {
+        return watch_count(manager, index, true) > 0 ||
+               (pool->wanted == 0 &&
+                atomic_load_explicit(&manager->segment->header->stopping, memory_order_relaxed) == 0);
+}
+
 /* Workers wanted: what was set at run time stays, unless the configuration itself now says otherwise. */
 static uint32_t workers_wanted(const struct manager *manager, const struct pool *pool, uint32_t index,
                                const struct config *old, const struct config_destination *destination) {
-        if (pool->adopted && watch_count(manager, index, true) > 0) {
+        if (pool->adopted && scale_outlives(manager, pool, index) &&
+            !changed_meanwhile(manager, destination)) {
                 if (pool->wanted != destination->workers)
                         log_line(MESSAGE_WORKERS_WANTED, LOG_NOTICE,
                                  &(struct log_fields){ .destination = pool->name },

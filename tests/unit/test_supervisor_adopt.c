@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The supervisor is killed and the next one adopts (P1, S11; V1, V3, V4, V8, V9). */
+#include <systemd/sd-bus.h>
+
 #include "supervisor/waits.h"
 #include "tests/unit/notices.h"
 
@@ -66,18 +68,96 @@ Test(supervisor_adopt, P1_the_configuration_that_changed_meanwhile_is_applied) {
         supervisor_stop(manager);
 }
 
+/* Of the supervisor in another process. */
+static void ask_to_scale(uint32_t workers) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        sd_bus *bus = NULL;
+        char address[600];
+
+        (void) snprintf(address, sizeof address, "unix:path=%s/" CONTROL_SOCKET_NAME, place.runtime);
+        cr_assert_geq(sd_bus_new(&bus), 0);
+        cr_assert_geq(sd_bus_set_address(bus, address), 0);
+        cr_assert_geq(sd_bus_start(bus), 0);
+        cr_assert_geq(sd_bus_call_method(bus, NULL, CONTROL_PATH, CONTROL_INTERFACE, CONTROL_METHOD_SCALE,
+                                         &error, NULL, "su", "events", workers),
+                      0, "%s", error.message);
+        sd_bus_flush_close_unref(bus);
+}
+
+static uint32_t workers_wanted_in(const struct segment *segment) {
+        struct pool_settings settings = {};
+
+        cr_assert_eq(pool_settings_read(segment, 0, &settings), 0);
+        return settings.workers_wanted;
+}
+
+Test(supervisor_adopt, V9_scaled_to_nobody_it_stays_so_over_the_death_of_the_supervisor) {
+        struct segment *segment;
+        struct manager *manager;
+        pid_t first;
+
+        config_simple("", 1, 4);
+        first = supervisor_fork(NULL);
+        segment = segment_seen();
+        wait_owned(segment, 4, 1);
+        ask_to_scale(0);
+        for (uint64_t end_usec = clock_usec() + PATIENCE_USEC; workers_running() > 0;) {
+                cr_assert(clock_usec() < end_usec);
+                (void) usleep(10000);
+        }
+        supervisor_kill(first);
+        manager = supervisor_start();
+        turn_for(manager, 300 * USEC_PER_MSEC);
+        cr_assert_eq(workers_wanted_in(segment), 0);
+        cr_assert_eq(workers_running(), 0, "who paused it has not said that it may go on");
+        supervisor_stop(manager);
+
+        /* A stop ends it: the configuration says what is wanted. */
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 4, 1));
+        segment_close(segment);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_adopt, V9_the_configuration_that_changed_meanwhile_says_how_many) {
+        struct segment *segment;
+        struct manager *manager;
+        pid_t first;
+
+        config_simple("", 0, 4);
+        first = supervisor_fork(NULL);
+        segment = segment_seen();
+        for (uint64_t end_usec = clock_usec() + PATIENCE_USEC;
+             atomic_load(&segment->header->supervisor_pid) != (uint32_t) first;) {
+                cr_assert(clock_usec() < end_usec);
+                (void) usleep(10000);
+        }
+        supervisor_kill(first);
+        config_simple("", 1, 4); /* it was not scaled: the configuration said 0 */
+        first = supervisor_fork(NULL);
+        wait_owned(segment, 4, 1);
+        supervisor_kill(first);
+        config_simple("", 2, 4);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 4, 2));
+        cr_assert_eq(workers_wanted_in(segment), 2);
+        segment_close(segment);
+        supervisor_stop(manager);
+}
+
 Test(supervisor_adopt, V9_scaled_workers_outlive_the_supervisor) {
         struct pool_settings settings;
         struct segment *segment;
         struct manager *manager;
         pid_t first;
 
-        config_simple("", 2, 4);
+        config_simple("", 1, 4);
         first = supervisor_fork(NULL);
         segment = segment_seen();
+        wait_owned(segment, 4, 1);
+        ask_to_scale(2);
         wait_owned(segment, 4, 2);
         supervisor_kill(first);
-        config_simple("", 1, 4); /* as if 2 had been set by `baton scale` */
         manager = supervisor_start();
         until(manager, is_balanced(manager, 4, 2));
         cr_assert_eq(pool_settings_read(segment, 0, &settings), 0);
