@@ -323,3 +323,6 @@ int look_start(struct manager *manager);
 void look(struct manager *manager);      /* now */
 void look_soon(struct manager *manager); /* now, or as soon as LOOK_LEAST_USEC allows */
 int reload(struct manager *manager, struct failure *ret_failure);
+/* -ENOSPC: the configuration asks for more room than the segment has. */
+int reload_check_geometry(const struct segment *segment, const struct config *config,
+                          struct failure *ret_failure);

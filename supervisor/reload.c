@@ -19,10 +19,8 @@ static int check_state(const struct manager *manager, struct failure *ret_failur
 }
 
 /* A segment's size is fixed. A larger one takes a new segment, which takes that nobody lives in this one. */
-static int check_geometry(const struct manager *manager, const struct config *config,
+int reload_check_geometry(const struct segment *segment, const struct config *config,
                           struct failure *ret_failure) {
-        const struct segment *segment = manager->segment;
-
         if (config->sessions_max <= segment->slot_count && config->workers_max <= segment->worker_count)
                 return 0;
         return failure_set(
@@ -45,7 +43,7 @@ static int reload_checked(struct manager *manager, struct failure *ret_failure) 
                 last_good_refused_again(manager, ret_failure);
                 return r;
         }
-        r = check_geometry(manager, config, ret_failure);
+        r = reload_check_geometry(manager->segment, config, ret_failure);
         if (r < 0)
                 return r;
         r = plan_make(manager->segment, config, &plan, ret_failure);

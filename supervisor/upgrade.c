@@ -111,6 +111,8 @@ int upgrade_probe(const struct directories *directories, const char *config_path
         if (r >= 0)
                 r = segment_open(directories->runtime, false, &segment, ret_failure);
         if (r >= 0)
+                r = reload_check_geometry(segment, config, ret_failure);
+        if (r >= 0)
                 r = plan_make(segment, config, &plan, ret_failure);
         return r;
 }

@@ -264,3 +264,22 @@ Test(supervisor_reload, V9_what_scale_set_stays_until_the_configuration_says_oth
         until(manager, is_balanced(manager, 7, 2));
         supervisor_stop(manager);
 }
+
+/* What it would become waits until nobody lives in a segment that is too small, and ends who stays. */
+Test(supervisor_reload, U5_an_upgrade_into_a_configuration_that_needs_a_larger_segment_is_refused) {
+        struct failure failure = { 0 };
+        struct manager *manager;
+
+        config_simple("", 1, 2);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        cr_assert_eq(upgrade_probe(&place, config_path, &failure), 0, "%s", failure.text);
+        config_put(
+                "[baton]\nsessions = 65\nmax-workers = 8\n[destination events]\nurl = sqlite:/d/events.db\n");
+        cr_assert_eq(upgrade_probe(&place, config_path, &failure), -ENOSPC);
+        cr_assert_not_null(strstr(failure.text, "need a larger segment"), "%s", failure.text);
+        config_put(
+                "[baton]\nsessions = 64\nmax-workers = 9\n[destination events]\nurl = sqlite:/d/events.db\n");
+        cr_assert_eq(upgrade_probe(&place, config_path, &failure), -ENOSPC);
+        supervisor_stop(manager);
+}
