@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* R1, R2: who asks for what it has no right to is told so, and journald who it was; nobody can flood it. */
 #include <grp.h>
+#include <pwd.h>
 #include <systemd/sd-bus.h>
 
 #include "supervisor/rights.h"
@@ -19,6 +20,15 @@ struct group *getgrnam(const char *name) {
         static struct group group = { .gr_name = looker, .gr_gid = LOOKER_GROUP };
 
         return strcmp(name, RIGHTS_GROUP_LOOK) == 0 ? &group : NULL;
+}
+
+/* Nor does the supervisor ask for a user: a database of users may be a server that does not answer. */
+static unsigned users_asked;
+
+struct passwd *getpwuid(uid_t uid) {
+        (void) uid;
+        users_asked++;
+        return NULL;
 }
 
 /* As another user, from the runtime directory, so that the ways to it need not be open. */
@@ -149,4 +159,18 @@ Test(supervisor_refused, R1_many_of_them_cannot_either) {
         log_finish();
         cr_assert_eq(log_said("… and 190 more of this kind"), 1);
         supervisor_stop(manager);
+}
+
+Test(supervisor_refused, R2_V12_a_refusal_waits_for_no_database_of_users) {
+        struct peer peer = { .pid = 1, .uid = 0, .right = RIGHT_NONE };
+        struct failure failure = { 0 };
+
+        cr_assert_eq(rights_check(&peer, RIGHT_WORK, "Scale", &failure), -EACCES);
+        cr_assert_not_null(strstr(failure.text, "(you are root): `adduser root baton-operators`"), "%s",
+                           failure.text);
+        peer.uid = 4294000001u; /* in no file */
+        cr_assert_eq(rights_check(&peer, RIGHT_WORK, "Scale", &failure), -EACCES);
+        cr_assert_not_null(strstr(failure.text, "(you are user 4294000001)"), "%s", failure.text);
+        cr_assert_eq(rights_check(&peer, RIGHT_MOVE, "Adopt", &failure), -EACCES);
+        cr_assert_eq(users_asked, 0);
 }
