@@ -233,6 +233,20 @@ static bool nobody_lives(const struct manager *manager) {
         return workers_lock_exclusive(manager->directories.state, &lock_fd, NULL, NULL) >= 0;
 }
 
+/* A destination is scaled to 0 and no supervisor was stopped since: a new segment would not know it (V9). */
+static bool holds_a_pause(const struct segment *segment) {
+        if (atomic_load_explicit(&segment->header->stopping, memory_order_relaxed) != 0)
+                return false;
+        for (uint32_t i = 0; i < segment->pool_count; i++) {
+                const struct layout_pool *pool = segment_pool(segment, i);
+
+                if (atomic_load_explicit(&pool->state, memory_order_acquire) == POOL_ACTIVE &&
+                    atomic_load_explicit(&pool->workers_wanted, memory_order_relaxed) == 0)
+                        return true;
+        }
+        return false;
+}
+
 /* 1: in manager->segment, to be adopted. 0: there is none, or one that cannot be used (wait_reason).
  * -errno: nothing can be done. */
 static int segment_find(struct manager *manager, struct plan *plan, struct failure *ret_failure) {
@@ -265,7 +279,7 @@ static int segment_find(struct manager *manager, struct plan *plan, struct failu
                         "it has room for %u sessions and %u workers, the configuration asks for %u and %u",
                         segment->slot_count, segment->worker_count, manager->config->sessions_max,
                         manager->config->workers_max);
-        else if (segment->layout_number != LAYOUT_NUMBER && nobody_lives(manager))
+        else if (segment->layout_number != LAYOUT_NUMBER && !holds_a_pause(segment) && nobody_lives(manager))
                 (void) snprintf(manager->wait_reason, sizeof manager->wait_reason,
                                 "it is of layout %u, new ones are of %u, and nobody lives in it",
                                 segment->layout_number, LAYOUT_NUMBER);

@@ -84,6 +84,13 @@ static void ask_to_scale(uint32_t workers) {
         sd_bus_flush_close_unref(bus);
 }
 
+static void wait_nobody_runs(void) {
+        for (uint64_t end_usec = clock_usec() + PATIENCE_USEC; workers_running() > 0;) {
+                cr_assert(clock_usec() < end_usec);
+                (void) usleep(10000);
+        }
+}
+
 static uint32_t workers_wanted_in(const struct segment *segment) {
         struct pool_settings settings = {};
 
@@ -101,10 +108,7 @@ Test(supervisor_adopt, V9_scaled_to_nobody_it_stays_so_over_the_death_of_the_sup
         segment = segment_seen();
         wait_owned(segment, 4, 1);
         ask_to_scale(0);
-        for (uint64_t end_usec = clock_usec() + PATIENCE_USEC; workers_running() > 0;) {
-                cr_assert(clock_usec() < end_usec);
-                (void) usleep(10000);
-        }
+        wait_nobody_runs();
         supervisor_kill(first);
         manager = supervisor_start();
         turn_for(manager, 300 * USEC_PER_MSEC);
@@ -377,6 +381,32 @@ Test(supervisor_adopt, L1_the_layout_before_is_adopted_while_a_worker_lives_and_
         until(manager, is_balanced(manager, 2, 1));
         cr_expect_eq(manager->segment->layout_number, LAYOUT_NUMBER);
         cr_expect_eq(manager->segment->header->epoch_base, 2ULL << 32);
+        segment_close(segment);
+        supervisor_stop(manager);
+}
+
+/* A new one would not know that it is scaled to 0: an upgrade to a new layout would let it move. */
+Test(supervisor_adopt, L1_V9_nor_is_one_replaced_that_somebody_paused) {
+        struct segment *segment;
+        struct manager *manager;
+        pid_t first;
+
+        config_simple("", 1, 2);
+        first = supervisor_fork(NULL);
+        segment = segment_seen();
+        wait_owned(segment, 2, 1);
+        ask_to_scale(0);
+        wait_nobody_runs();
+        supervisor_kill(first);
+        segment->header->layout_number = LAYOUT_NUMBER - 1;
+        manager = supervisor_start();
+        turn_for(manager, 300 * USEC_PER_MSEC);
+        cr_expect_eq(workers_running(), 0);
+        cr_expect_eq(manager->segment->layout_number, LAYOUT_NUMBER - 1);
+        supervisor_stop(manager);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        cr_expect_eq(manager->segment->layout_number, LAYOUT_NUMBER);
         segment_close(segment);
         supervisor_stop(manager);
 }
