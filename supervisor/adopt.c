@@ -346,6 +346,7 @@ static int publish(struct manager *manager, struct failure *ret_failure) {
 /* The segment stands: adopt who lives in it, write the plan, serve. */
 static int segment_serve(struct manager *manager, const struct plan *plan, bool adopted,
                          struct failure *ret_failure) {
+        struct pool before[LAYOUT_POOL_COUNT_MAX];
         uint32_t workers;
         int r;
 
@@ -354,6 +355,7 @@ static int segment_serve(struct manager *manager, const struct plan *plan, bool 
                 return r;
         manager->told_until_usec = atomic_load_explicit(&manager->segment->header->supervisor_beat_usec,
                                                         memory_order_relaxed);
+        memcpy(before, manager->pools, sizeof before);
         pools_load(manager);
         unseen_tell(manager); /* in a new segment nobody */
         watch_members(manager);
@@ -364,6 +366,7 @@ static int segment_serve(struct manager *manager, const struct plan *plan, bool 
                 last_good_keep(manager, manager->config);
         pools_apply(manager, plan, manager->config);
         config_free(TAKE(manager->config_before));
+        pools_scale_again(manager, before);
         r = publish(manager, ret_failure);
         if (r < 0)
                 return r;

@@ -311,6 +311,19 @@ void pools_apply(struct manager *manager, const struct plan *plan, struct config
                 config_free(old);
 }
 
+void pools_scale_again(struct manager *manager, const struct pool before[LAYOUT_POOL_COUNT_MAX]) {
+        for (uint32_t i = 0; i < LAYOUT_POOL_COUNT_MAX; i++)
+                for (uint32_t j = 0; before[i].used && j < LAYOUT_POOL_COUNT_MAX; j++) {
+                        struct pool *pool = &manager->pools[j];
+
+                        if (!pool->used || pool->destination == LAYOUT_NONE ||
+                            before[i].destination != pool->destination || before[i].wanted == pool->wanted)
+                                continue;
+                        pool->wanted = before[i].wanted;
+                        pools_write_settings(manager, j);
+                }
+}
+
 /* ---- workers wanted and there ---------------------------------------------------------------------------- */
 static uint32_t pool_target(const struct manager *manager, uint32_t index) {
         const struct pool *pool = &manager->pools[index];

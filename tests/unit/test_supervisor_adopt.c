@@ -451,6 +451,26 @@ Test(supervisor_adopt, S11_a_condemned_segment_is_left_by_all_and_a_new_one_made
         supervisor_stop(manager);
 }
 
+Test(supervisor_adopt, V9_S11_what_scale_set_stays_where_the_segment_is_condemned) {
+        struct manager *manager;
+        struct segment *segment;
+        const char *error = NULL;
+
+        config_simple("", 1, 3);
+        manager = supervisor_start();
+        segment = segment_seen();
+        until(manager, is_balanced(manager, 3, 1));
+        cr_assert_eq(operator_scale(manager, "events", 0, &error, NULL), 0);
+        until(manager, workers_running() == 0);
+        atomic_store(&segment->header->condemned, 1);
+        segment_close(segment);
+        until(manager, manager->segment->header->epoch_base == 2ULL << 32);
+        turn_for(manager, 300 * USEC_PER_MSEC);
+        cr_expect_eq(workers_running(), 0);
+        cr_expect_eq(workers_wanted_in(manager->segment), 0);
+        supervisor_stop(manager);
+}
+
 Test(supervisor_adopt, a_stop_while_waiting_ends_at_once_and_leaves_the_workers_alone) {
         struct failure failure = { 0 };
         struct segment *segment;
