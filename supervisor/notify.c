@@ -78,9 +78,14 @@ void notify_waits(struct manager *manager, const char *text) {
 void notify_state(struct manager *manager) {
         uint64_t now_usec = clock_usec();
         char text[sizeof manager->status_told];
-        bool is_refused = manager->config_refused[0] != '\0';
+        /* "FILE:LINE" of "FILE:LINE: what stands there": everybody may read STATUS=, and not the configuration. */
+        const char *end = strstr(manager->config_refused, ": ");
+        char refused[sizeof manager->config_refused + 32] = "";
 
         tell_ready(manager);
+        if (manager->config_refused[0])
+                (void) snprintf(refused, sizeof refused, "%.*s: `baton status` says why",
+                                end ? (int) (end - manager->config_refused) : 0, manager->config_refused);
         (void) snprintf(
                 text, sizeof text,
                 "STATUS=sessions %u: idle %u, moving %u, waiting %u, stopped %u, without owner %u; workers %u%s%s",
@@ -89,8 +94,9 @@ void notify_state(struct manager *manager) {
                 manager->phase_count[SESSION_WAITING], manager->phase_count[SESSION_STOPPED],
                 manager->config->session_count - MIN_OF(manager->owned_count, manager->config->session_count),
                 watch_count(manager, LAYOUT_NONE, true),
-                is_refused ? "; the configuration is refused, and the last good one goes on: " : "",
-                manager->config_refused);
+                manager->config_refused[0] ? "; the configuration is refused, and the last good one goes on: "
+                                           : "",
+                refused);
         if (strcmp(text, manager->status_told) == 0)
                 return;
         if (now_usec - manager->status_told_usec < USEC_PER_SEC) {

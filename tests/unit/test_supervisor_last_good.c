@@ -84,7 +84,7 @@ Test(supervisor_last_good, U6_a_bad_configuration_stops_nothing_that_runs) {
                 cr_assert_eq(atomic_load(&segment_slot(seen, i)->owner_ref), owners[i],
                              "slot %u changed hands", i);
         cr_assert_not_null(strstr(refused_in_segment(), WHERE), "%s", refused_in_segment());
-        cr_assert_not_null(strstr(manager->status_told, WHERE), "%s", manager->status_told);
+        cr_assert_not_null(strstr(manager->status_told, "baton.conf:5: "), "%s", manager->status_told);
 
         /* Whoever dies is replaced, and his sessions are balanced. */
         ref = owners[0];
@@ -114,6 +114,21 @@ Test(supervisor_last_good, U6_a_bad_credential_stops_nothing_that_runs) {
         cr_assert_eq(log_said("the last good one goes on: "), 1);
         cr_assert_eq(log_said("/credentials/baton_x.conf:1: unknown section"), 1);
         until(manager, is_balanced(manager, 2, 1));
+        end(manager);
+}
+
+/* Everybody may read STATUS= (`systemctl status`), and not the configuration: it says where, and not what stands there. */
+Test(supervisor_last_good, U6_the_status_of_the_unit_shows_nothing_of_what_is_refused) {
+        struct manager *manager;
+
+        killed_with(1, 2);
+        config_put("[baton]\n[source s]\nurl = sqlite:/srv/private/%zz.db\nto = events\n");
+        manager = supervisor_start();
+        until(manager, manager->status_told[0] && is_balanced(manager, 2, 1));
+        cr_assert_not_null(strstr(refused_in_segment(), "/srv/private/"), "group baton sees it");
+        cr_assert_not_null(strstr(manager->status_told, "/baton.conf:3: `baton status`"), "%s",
+                           manager->status_told);
+        cr_assert_null(strstr(manager->status_told, "private"), "%s", manager->status_told);
         end(manager);
 }
 
