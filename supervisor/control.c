@@ -3,7 +3,7 @@
  *
  * Who may ask for what stands in one table (calls.c), and who a peer is the kernel says (rights.c). Anybody can
  * reach the socket, so that a refusal comes with a sentence; who has no right at all is sent away at once. At most 16
- * connections; one that says nothing for a minute is closed. Must not touch: state of the supervisor. */
+ * connections, of which who may not do all has but some; one that says nothing for a minute is closed. Must not touch: state of the supervisor. */
 #include "supervisor/control.h"
 
 #include <errno.h>
@@ -139,11 +139,25 @@ static void connection_open(struct connection *connection, int fd) {
         }
 }
 
-static struct connection *connection_find_free(struct control *control) {
-        for (size_t i = 0; i < CONTROL_CONNECTION_COUNT_MAX; i++)
-                if (!control->connections[i].bus)
-                        return &control->connections[i];
-        return NULL;
+/* Nobody who may not do all can take the last places from who may, nor one such user those of all others. */
+static struct connection *connection_find_free(struct control *control, const struct peer *peer) {
+        struct connection *found = NULL;
+        unsigned of_user = 0, of_lesser = 0;
+
+        for (size_t i = 0; i < CONTROL_CONNECTION_COUNT_MAX; i++) {
+                struct connection *connection = &control->connections[i];
+
+                if (!connection->bus)
+                        found = connection;
+                else if (connection->peer.right < RIGHT_MOVE) {
+                        of_lesser++;
+                        of_user += connection->peer.uid == peer->uid;
+                }
+        }
+        if (peer->right < RIGHT_MOVE &&
+            (of_user >= CONTROL_CONNECTION_USER_MAX || of_lesser >= CONTROL_CONNECTION_LESSER_MAX))
+                return NULL;
+        return found;
 }
 
 static int on_connect(sd_event_source *source, int fd, uint32_t events, void *context) {
@@ -163,12 +177,15 @@ static int on_connect(sd_event_source *source, int fd, uint32_t events, void *co
                          "pid %d of user %u may not control Baton: refused", peer.pid, peer.uid);
                 return 0;
         }
-        connection = connection_find_free(control);
+        connection = connection_find_free(control, &peer);
         if (!connection) {
                 if (!control->full_told)
-                        log_line(MESSAGE_CONTROL_TROUBLE, LOG_WARNING, NULL,
-                                 "%d connections to the control socket are open: more are refused",
-                                 CONTROL_CONNECTION_COUNT_MAX);
+                        log_line(
+                                MESSAGE_CONTROL_TROUBLE, LOG_WARNING, NULL,
+                                "too many connections to the control socket are open (%d, %d of those who may not adopt, "
+                                "or %d of one of them): more are refused",
+                                CONTROL_CONNECTION_COUNT_MAX, CONTROL_CONNECTION_LESSER_MAX,
+                                CONTROL_CONNECTION_USER_MAX);
                 control->full_told = true;
                 return 0;
         }

@@ -36,6 +36,9 @@
 #define CONTROL_ERROR_RIGHT "org.baton.Error.AccessDenied"
 
 #define CONTROL_CONNECTION_COUNT_MAX 16
+/* Of one user, and of all who may only look or work: others, and who may do all, find room. */
+#define CONTROL_CONNECTION_USER_MAX 6
+#define CONTROL_CONNECTION_LESSER_MAX 12
 #define CONTROL_IDLE_USEC (60ULL * 1000 * 1000)
 
 struct manager;

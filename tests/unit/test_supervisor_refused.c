@@ -59,6 +59,23 @@ static int ask(const char *const *methods) {
         return 0;
 }
 
+/* So many connections, held for long; how many were not closed at once. */
+static int hold(unsigned wanted) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET_NAME };
+        int fds[CONTROL_CONNECTION_COUNT_MAX], held = 0;
+        char byte;
+
+        for (unsigned i = 0; i < wanted; i++) {
+                fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+                if (connect(fds[i], (struct sockaddr *) &address, sizeof address) < 0)
+                        return 100;
+        }
+        (void) usleep(500000);
+        for (unsigned i = 0; i < wanted; i++)
+                held += recv(fds[i], &byte, 1, MSG_DONTWAIT) < 0;
+        return held;
+}
+
 static int knock(unsigned times) {
         struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET_NAME };
         char byte;
@@ -173,4 +190,35 @@ Test(supervisor_refused, R2_V12_a_refusal_waits_for_no_database_of_users) {
         cr_assert_not_null(strstr(failure.text, "(you are user 4294000001)"), "%s", failure.text);
         cr_assert_eq(rights_check(&peer, RIGHT_MOVE, "Adopt", &failure), -EACCES);
         cr_assert_eq(users_asked, 0);
+}
+
+/* Who may only look does not take every place from who may do more. */
+Test(supervisor_refused, R1_lookers_leave_room_for_the_others) {
+        struct manager *manager = started();
+        pid_t pids[3], root;
+        int status;
+
+        for (unsigned i = 0; i < ELEMENTSOF(pids); i++) {
+                pids[i] = fork();
+                cr_assert_geq(pids[i], 0);
+                if (pids[i] == 0) {
+                        (void) alarm(PATIENCE_USEC / USEC_PER_SEC / 2);
+                        _exit(become(LOOKER - (uid_t) i, LOOKER_GROUP) < 0
+                                      ? 101
+                                      : hold(CONTROL_CONNECTION_COUNT_MAX / 2));
+                }
+        }
+        turn_for(manager, 300 * USEC_PER_MSEC);
+        root = fork();
+        cr_assert_geq(root, 0);
+        if (root == 0)
+                _exit(chdir(place.runtime) < 0 ? 101 : hold(1));
+        until(manager, waitpid(root, &status, WNOHANG) == root);
+        cr_assert_eq(status, W_EXITCODE(1, 0), "its one is held");
+        for (unsigned i = 0; i < ELEMENTSOF(pids); i++) {
+                until(manager, waitpid(pids[i], &status, WNOHANG) == pids[i]);
+                cr_assert(WIFEXITED(status) && WEXITSTATUS(status) <= CONTROL_CONNECTION_USER_MAX, "%d",
+                          status);
+        }
+        supervisor_stop(manager);
 }
