@@ -499,7 +499,8 @@ static int prove(int argc, char **argv, bool makes_errors) {
         crash_outboxes_prepare(effort.prepared.directory);
         r = effort.options.point ? one_point(&effort) : all_kinds(&effort);
         if (r < 0 && r != -EINTR && r != -EINVAL)
-                fprintf(stderr, "baton-prove %s: stopped before its end, because a run could not be begun: %s\n",
+                fprintf(stderr,
+                        "baton-prove %s: stopped before its end, because a run could not be begun: %s\n",
                         argv[0], strerror(-r));
         crash_outboxes_remove(effort.prepared.directory);
         fleet_root_clear(&effort.prepared);
