@@ -198,7 +198,7 @@ FUZZ_MAIN := $(if $(FUZZ),,tests/fuzz/lib/main.c)
 FUZZ_LDLIBS := $(if $(FUZZ),-fsanitize=fuzzer) $(ALL_LDLIBS)
 # Targets that let workers be born and die in one thread (tests/fuzz/lib/fake_process.h).
 FUZZ_WRAPS := $(patsubst %,-Wl$(comma)--wrap=%,process_open process_start_ticks process_state process_signal \
-	process_has_thread kill getpid readlink clock_usec clock_realtime_usec spawn_worker \
+	process_has_thread kill getpid readlink clock_usec clock_realtime_usec spawn_worker workers_lock_exclusive \
 	pthread_mutex_trylock pthread_mutex_clocklock pthread_mutex_unlock sd_bus_wait \
 	$(addprefix __sanitizer_cov_trace_,cmp1 cmp4 cmp8 const_cmp1 const_cmp4 const_cmp8))
 FUZZ_WRAPPED := segment control

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/process.h"
+#include "shm/workers_lock.h"
 #include "tests/fuzz/lib/fuzz.h"
 
 #define DESCRIPTORS_MAX 1024
@@ -32,6 +33,10 @@ int __wrap_process_signal(int pid_fd, int signal_number);
 int __wrap_kill(pid_t pid, int signal_number);
 pid_t __wrap_getpid(void);
 ssize_t __wrap_readlink(const char *path, char *buffer, size_t bytes);
+int __real_workers_lock_exclusive(const char *state_directory, int *ret_fd, int *ret_holder_pid,
+                                  struct failure *ret_failure);
+int __wrap_workers_lock_exclusive(const char *state_directory, int *ret_fd, int *ret_holder_pid,
+                                  struct failure *ret_failure);
 uint64_t __wrap_clock_usec(void);
 uint64_t __wrap_clock_realtime_usec(void);
 
@@ -173,6 +178,19 @@ ssize_t __wrap_readlink(const char *path, char *buffer, size_t bytes) {
         }
         memcpy(buffer, program, sizeof(program) - 1);
         return sizeof(program) - 1;
+}
+
+/* No new segment while one of them lives in the one before (S11). */
+int __wrap_workers_lock_exclusive(const char *state_directory, int *ret_fd, int *ret_holder_pid,
+                                  struct failure *ret_failure) {
+        for (unsigned i = 0; i < FAKE_COUNT_MAX; i++)
+                if (fakes[i].is_used && !fakes[i].is_gone && fakes[i].has_workers_lock) {
+                        if (ret_holder_pid)
+                                *ret_holder_pid = fakes[i].pid;
+                        return failure_set(ret_failure, -EBUSY, FAILURE_UNAVAILABLE, "worker %d lives",
+                                           fakes[i].pid);
+                }
+        return __real_workers_lock_exclusive(state_directory, ret_fd, ret_holder_pid, ret_failure);
 }
 
 uint64_t __wrap_clock_usec(void) {

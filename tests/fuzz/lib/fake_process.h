@@ -17,8 +17,9 @@ struct fake {
         uint64_t start_ticks;
         int end_fd; /* readable once it is gone: its pidfd */
         bool is_used, is_gone, is_at_disk;
-        unsigned term_count; /* SIGTERMs that it got */
-        pid_t thread_id;     /* pid, but for the one that is this thread */
+        bool has_workers_lock; /* shared, until it is gone (S11) */
+        unsigned term_count;   /* SIGTERMs that it got */
+        pid_t thread_id;       /* pid, but for the one that is this thread */
 };
 extern struct fake fakes[FAKE_COUNT_MAX];
 

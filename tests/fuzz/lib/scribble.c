@@ -75,7 +75,6 @@ static const struct field fields[] = {
         /* the supervisor's own */
         FIELD_OF(REGION_WORKER, layout_worker, ping, true), FIELD_OF(REGION_WORKER, layout_worker, ping_usec, true),
         FIELD_OF(REGION_WORKER, layout_worker, drain_ref, true),
-        FIELD_OF(REGION_WORKER, layout_worker, watched_ref, true),
         FIELD_OF(REGION_SLOT, layout_slot, wanted, true), FIELD_OF(REGION_SLOT, layout_slot, pool_index, true),
         FIELD_OF(REGION_SLOT, layout_slot, assigned_ref, true), FIELD_OF(REGION_SLOT, layout_slot, heir_ref, true),
         FIELD_OF(REGION_SLOT, layout_slot, adopt_request, true),
@@ -91,12 +90,14 @@ static const struct field fields[] = {
         FIELD_OF(REGION_HEADER, layout_header, supervisor_beat_usec, true),
         FIELD_OF(REGION_HEADER, layout_header, stall_timeout_usec, true),
         FIELD_OF(REGION_HEADER, layout_header, stopping, true),
-        FIELD_OF(REGION_HEADER, layout_header, refused_sequence, true),
-        FIELD_OF(REGION_HEADER, layout_header, refused, true),
         FIELD_OF(REGION_HEADER, layout_header, pool_count, true),
         FIELD_OF(REGION_HEADER, layout_header, worker_count, true),
         FIELD_OF(REGION_HEADER, layout_header, slot_count, true),
         FIELD_OF(REGION_HEADER, layout_header, slot_offset, true),
+        /* since then: inputs name a field by its place here, so a new one goes to the end */
+        FIELD_OF(REGION_WORKER, layout_worker, watched_ref, true),
+        FIELD_OF(REGION_HEADER, layout_header, refused_sequence, true),
+        FIELD_OF(REGION_HEADER, layout_header, refused, true),
 };
 /* clang-format on */
 

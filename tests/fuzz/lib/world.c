@@ -212,6 +212,12 @@ static void members_begin(void) {
         fakes[0].thread_id = gettid();
 }
 
+/* As each does before it enters; a segment is there by then. */
+static void members_take_workers_lock(void) {
+        for (unsigned i = 0; i < WORLD_MEMBERS; i++)
+                fakes[i].has_workers_lock = true;
+}
+
 static void takeovers_run(void) {
         world_act_as_worker();
         for (uint32_t pool = 0; pool < 2; pool++)
@@ -250,6 +256,7 @@ static void world_make(void) {
         world_begin_supervisor();
         fuzz_must(segment_open(world.directories.runtime, true, &world.segment, &failure) == 0, "%s",
                   failure.text);
+        members_take_workers_lock();
         memcpy(&world.free_life, &segment_worker(world.segment, 0)->life_mutex, sizeof(world.free_life));
         world_act_as_worker();
         fuzz_must(life_enter(world.segment, 0, &world.self_ref, &failure) == 0, "%s", failure.text);
@@ -313,6 +320,7 @@ void world_begin(void) {
         world.self_ref = worker_ref(0, 1);
         world.is_trusted = true;
         members_begin();
+        members_take_workers_lock();
         world_begin_supervisor();
         fuzz_must(world.manager->state == MANAGER_SERVING, "a segment that is well was not adopted");
 }

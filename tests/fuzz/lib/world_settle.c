@@ -14,6 +14,9 @@
 /* Two stall-timeouts and more; a beat that comes later than after half of one believes that it was stopped itself. */
 #define SETTLE_BEATS 6
 #define SETTLE_BEAT_USEC (450 * USEC_PER_MSEC)
+/* adopt-timeout, the grace between SIGTERM and SIGKILL, and a beat for each member; twice that is enough. */
+#define RENEW_BEATS 20
+#define RENEW_BEAT_USEC (5 * USEC_PER_SEC)
 
 /* Its mover answers, and its takeover thread looks. */
 static void self_works(void *context) {
@@ -78,15 +81,26 @@ static void expect_no_stranger(void) {
                           "pool %u: a lock that nobody will let go of", i);
 }
 
+/* S11: a new one is made, and not before the last of the one before is gone: worker 0 never leaves by itself. */
+static void expect_new_segment(void) {
+        world_beat(RENEW_BEAT_USEC); /* worker 0 may have condemned it after the last one */
+        for (unsigned beats = 0; beats < RENEW_BEATS && world.manager->state == MANAGER_WAITING; beats++)
+                world_beat(RENEW_BEAT_USEC);
+        fuzz_must(world.manager->state == MANAGER_SERVING, "a new segment is waited for without end");
+        fuzz_must(fakes[0].is_gone, "a new segment, and worker 0 lives in the one before");
+}
+
 void world_settle(void) {
         others_end();
         for (unsigned beats = 0; beats < SETTLE_BEATS; beats++) {
                 world_beat(SETTLE_BEAT_USEC);
                 world_self(self_works, NULL);
         }
-        if (world.manager->state != MANAGER_SERVING || segment_is_condemned(world.segment) ||
-            world_is_given_up())
-                return; /* its workers leave, and a new segment is made (S11) */
+        if (world.manager->state == MANAGER_WAITING || segment_is_condemned(world.segment) ||
+            world_is_given_up()) {
+                expect_new_segment();
+                return;
+        }
         expect_no_stranger();
         if (!world.is_trusted)
                 return;
