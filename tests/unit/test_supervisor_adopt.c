@@ -316,6 +316,31 @@ Test(supervisor_adopt, S11_a_larger_segment_waits_for_the_workers_of_the_smaller
         supervisor_stop(manager);
 }
 
+/* It hangs, so it does not end where it is asked to: it is killed, and nobody waits for it without end (P1). */
+Test(supervisor_adopt, S11_who_hangs_in_a_segment_that_cannot_be_used_is_killed) {
+        struct segment *segment;
+        struct manager *manager;
+        uint64_t start_ticks;
+        pid_t first, worker;
+
+        config_simple("adopt-timeout = 1s\n", 1, 2);
+        first = supervisor_fork(NULL);
+        segment = segment_seen();
+        wait_owned(segment, 2, 1);
+        worker = (pid_t) atomic_load(&segment_worker(segment, 0)->pid);
+        start_ticks = atomic_load(&segment_worker(segment, 0)->start_ticks);
+        cr_assert_eq(kill(worker, SIGSTOP), 0);
+        supervisor_kill(first);
+        segment->header->worker_count = 0;
+        manager = supervisor_start();
+        cr_assert_eq(manager->state, MANAGER_WAITING);
+        until(manager, manager->state == MANAGER_SERVING && is_balanced(manager, 2, 1));
+        cr_assert_neq(some_member(manager)->pid, worker);
+        cr_assert_not(adopt_process_lives(worker, start_ticks), "it is gone before a new one is made");
+        segment_close(segment);
+        supervisor_stop(manager);
+}
+
 static pid_t waiting_pid(char *ret_text, size_t text_bytes) {
         pid_t pid = 0;
 
