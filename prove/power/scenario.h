@@ -19,6 +19,7 @@ struct variant {
         uint64_t events;          /* of each source, in each of the two parts */
         unsigned payload_bytes, transaction_events;
         uint64_t payments_per_second; /* 0: as fast as it can */
+        uint64_t orders_per_second;   /* in the second part; 0: as fast as it can */
         unsigned points_percent;      /* of the points that a variant has: some are slow */
         const struct variant *after;  /* not played: recoveries from states of that one are recorded */
 };
