@@ -329,8 +329,9 @@ Test(supervisor_adopt, S11_who_hangs_in_a_segment_that_cannot_be_used_is_killed)
         wait_owned(segment, 2, 1);
         worker = (pid_t) atomic_load(&segment_worker(segment, 0)->pid);
         start_ticks = atomic_load(&segment_worker(segment, 0)->start_ticks);
-        cr_assert_eq(kill(worker, SIGSTOP), 0);
         supervisor_kill(first);
+        cr_assert_eq(kill(worker, SIGSTOP),
+                     0); /* after: the kernel sends SIGHUP to who is stopped and orphaned */
         segment->header->worker_count = 0;
         manager = supervisor_start();
         cr_assert_eq(manager->state, MANAGER_WAITING);
