@@ -367,6 +367,8 @@ bool batch_committed(struct session *session) {
         fault_passed(session);
         CRASH_POINT("worker.K5");
         if (session->held) {
+                /* What the owner before could not; there may be no further commit. */
+                session->clean_pending = true;
                 session->blames_source = true; /* its return ends the wait (M9) */
                 wait_or_stop(session, &session->failure);
                 return false;

@@ -58,10 +58,11 @@ void clean_run(struct session *session) {
         uint64_t position;
         bool more = false;
 
-        if (!session->source || !session->claimed ||
-            session->entry->ops->clean_up(session->source) == CLEAN_KEEP)
+        if (!session->source || !session->claimed)
                 return;
         session->clean_pending = false;
+        if (session->entry->ops->clean_up(session->source) == CLEAN_KEEP)
+                return;
         if (session->checkpoint.position == 0 || session->checkpoint.anchor == 0)
                 return; /* nothing moved from it yet: the commit that moves something comes here again */
         if (latch_is_set(session->worker) || !is_still_ours(session) ||
@@ -94,7 +95,7 @@ uint64_t clean_deadline(struct worker *worker, uint64_t now_usec) {
         uint64_t deadline_usec = USEC_INFINITY;
 
         for (struct session *session = worker->sessions; session; session = session->next) {
-                if (!session->clean_pending || !session->source)
+                if (!session->clean_pending || !session->source || !session->claimed)
                         continue;
                 if (session->clean_at_usec <= now_usec) {
                         (void) worker_pulse(worker);

@@ -189,6 +189,29 @@ Test(mover, W2_clean_up_that_waited_is_done_later) {
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 
+/* What the owner before could not clean up, of a source that was not there when the next one claimed. */
+Test(mover, W2_clean_up_is_not_forgotten_where_the_source_came_after_the_claim) {
+        sqlite3 *app = app_outbox("a.db");
+        struct session *session = clean_up_waits(app);
+        uint64_t now_usec = clock_usec();
+
+        worker_leave();
+        shell("mkdir away && mv a.db* away");
+        worker_enter();
+        session = session_take(0);
+        settle();
+        expect_phase(0, SESSION_WAITING);
+        cr_assert_eq(clean_deadline(&worker, now_usec), USEC_INFINITY, "there is nothing to clean up yet");
+        shell("mv away/* .");
+        retry_now(session);
+        settle();
+        expect_phase(0, SESSION_IDLE);
+        (void) clean_deadline(&worker, clock_usec());
+        cr_assert_eq(app_number(app, "SELECT count(*) FROM outbox"), 1, "all but the anchor (M4)");
+        cr_assert_not(session->clean_pending);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
 Test(mover, W2_nothing_is_cleaned_from_what_was_restored_into_the_same_file) {
         sqlite3 *app = app_outbox("a.db");
         struct session *session = clean_up_waits(app);
