@@ -42,7 +42,8 @@ static void of_another_layout(struct guest *guest) {
                 if (process_is_alive(workers[i]))
                         world_fail(world, "a worker of the segment before lives");
         pauses_print("another layout, adopt-timeout 3 s", gaps_end(guest));
-        shell(guest, "journalctl -q -u baton _PID=%d BATON_KIND=segment-refused | grep -q 'it is of layout 999'",
+        shell(guest,
+              "journalctl -q -u baton _PID=%d BATON_KIND=segment-refused | grep -q 'it is of layout 999'",
               (int) pid);
         shell(guest, "journalctl -q -u baton _PID=%d BATON_KIND=segment-made | grep .", (int) pid);
         drop_in_end(guest, "baton");
