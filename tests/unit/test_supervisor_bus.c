@@ -154,23 +154,15 @@ static void ask(const char *name, gid_t group, const char *method, const char *d
 static struct answer asks(struct manager *manager, const char *name, gid_t group, const char *method,
                           const char *destination) {
         struct answer answer = { "" };
-        int fds[2], status;
-        pid_t pid;
+        struct errand errand;
 
-        cr_assert_eq(pipe(fds), 0);
-        pid = fork();
-        cr_assert_geq(pid, 0);
-        if (pid == 0) {
+        if (errand_begin(&errand)) {
                 static char text[16384];
 
                 ask(name, group, method, destination, text, sizeof text);
-                _exit(write(fds[1], text, MIN_OF(strlen(text), sizeof answer.text - 1)) < 0);
+                _exit(write(errand.fd, text, MIN_OF(strlen(text), sizeof answer.text - 2)) < 0);
         }
-        (void) close(fds[1]);
-        until(manager, waitpid(pid, &status, WNOHANG) == pid);
-        cr_assert_eq(status, 0);
-        cr_assert_geq(read(fds[0], answer.text, sizeof answer.text - 1), 0);
-        (void) close(fds[0]);
+        cr_assert_gt(errand_words(manager, &errand, answer.text, sizeof answer.text - 1), 0);
         return answer;
 }
 
@@ -315,7 +307,7 @@ Test(supervisor_bus, V12_a_bus_that_ends_is_found_again) {
 
 Test(supervisor_bus, V12_a_bus_that_hangs_is_waited_for_by_nobody) {
         struct manager *manager;
-        pid_t pid;
+        struct errand errand;
 
         bus_start();
         cr_assert_eq(kill(bus_pid, SIGSTOP), 0);
@@ -326,20 +318,18 @@ Test(supervisor_bus, V12_a_bus_that_hangs_is_waited_for_by_nobody) {
         cr_assert_eq(kill(bus_pid, SIGCONT), 0);
         until(manager, log_said(NAME " is on the system bus") == 1);
         /* And one that stops while it is asked who a caller is: only the caller waits. */
-        pid = fork();
-        cr_assert_geq(pid, 0);
-        if (pid == 0) {
+        if (errand_begin(&errand)) {
                 char text[512];
 
                 ask(NAME, 0, CONTROL_METHOD_PING, NULL, text, sizeof text);
-                _exit(strncmp(text, "ok", 2) != 0);
+                errand_end(&errand, strncmp(text, "ok", 2) != 0);
         }
         cr_assert_eq(kill(bus_pid, SIGSTOP), 0);
         for (unsigned i = 0; i < 20; i++)
                 cr_assert_lt(ping_usec(manager), USEC_PER_SEC);
         cr_assert_eq(reload(manager, NULL), 0);
         cr_assert_eq(kill(bus_pid, SIGCONT), 0);
-        until(manager, waitpid(pid, NULL, WNOHANG) == pid);
+        (void) errand_code(manager, &errand); /* well, or too late for its bus */
         cr_assert_eq(kill(bus_pid, SIGSTOP), 0);
         supervisor_stop(manager); /* nor is it at the end */
 }
@@ -376,50 +366,45 @@ Test(supervisor_bus, V12_a_name_that_another_process_has_is_waited_for) {
         supervisor_stop(manager);
 }
 
-/* So many at most: a machine that is busy answers some hundreds in a second, and who asks after them waits. */
-#define FLOOD_CALLS 4000u
-
-static void _noreturn_ flood(void) {
+static int flood(void) {
         uint64_t end_usec = clock_usec() + USEC_PER_SEC;
-        unsigned calls = 0;
         sd_bus *bus = NULL;
         int r = 0;
 
         if (sd_bus_open_system(&bus) < 0)
-                _exit(1);
+                return 1;
         while (clock_usec() < end_usec) {
-                for (unsigned i = 0; i < 100 && r >= 0 && calls < FLOOD_CALLS; i++, calls++)
+                for (unsigned i = 0; i < 100 && r >= 0; i++)
                         r = sd_bus_call_method_async(bus, NULL, NAME, CONTROL_PATH, CONTROL_INTERFACE,
                                                      CONTROL_METHOD_PING, NULL, NULL, "");
                 while ((r = sd_bus_process(bus, NULL)) > 0)
                         ;
                 if (r < 0)
-                        _exit(2);
+                        return 2;
         }
-        _exit(0);
+        return 0;
 }
 
 /* Who asks without end costs the supervisor's time, bounded; nobody else waits for it. */
 Test(supervisor_bus, V12_a_flood_of_calls_takes_nothing_from_others) {
         uint64_t looks = 0, last = 0;
         struct manager *manager;
-        int status;
-        pid_t pid;
+        struct errand errand;
+        uint8_t codes[2];
+        size_t length = 0;
 
         bus_start();
         manager = start_named(NAME);
         until(manager, is_balanced(manager, 2, 1) && log_said("is on the system bus") == 1);
-        pid = fork();
-        cr_assert_geq(pid, 0);
-        if (pid == 0)
-                flood();
-        while (waitpid(pid, &status, WNOHANG) != pid) {
+        if (errand_begin(&errand))
+                errand_end(&errand, flood());
+        while (!errand_has_ended(&errand, codes, sizeof codes, &length)) {
                 cr_assert_lt(ping_usec(manager), USEC_PER_SEC);
                 fake_hint(place.runtime);
                 looks += manager->look_usec != last;
                 last = manager->look_usec;
         }
-        cr_expect_eq(status, 0);
+        cr_expect(length == 1 && codes[0] == 0);
         cr_expect_geq(looks, 5, "%llu", (unsigned long long) looks);
         expect_answer(asks(manager, NAME, 0, CONTROL_METHOD_PING, NULL), "ok");
         supervisor_stop(manager);

@@ -161,16 +161,13 @@ static int connect_as_foreigner(void) {
 }
 
 static int foreigner(struct manager *manager) {
-        pid_t pid = fork();
-        int status = -1;
+        struct errand errand;
 
-        cr_assert_geq(pid, 0);
-        if (pid == 0) {
+        if (errand_begin(&errand)) {
                 (void) alarm(PATIENCE_USEC / USEC_PER_SEC / 2); /* kept open: it waits in vain */
-                _exit(connect_as_foreigner());
+                errand_end(&errand, connect_as_foreigner());
         }
-        until(manager, waitpid(pid, &status, WNOHANG) == pid);
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+        return errand_code(manager, &errand);
 }
 
 Test(supervisor_control, R1_another_user_is_refused_by_the_kernels_word) {

@@ -94,19 +94,14 @@ static int knock(unsigned times) {
 /* A process of that user asks (methods), or only comes to the door so often; its pid. */
 static pid_t visitor(struct manager *manager, uid_t uid, gid_t gid, const char *const *methods,
                      unsigned times) {
-        pid_t pid = fork();
-        int status = -1;
+        struct errand errand;
 
-        cr_assert_geq(pid, 0);
-        if (pid == 0) {
+        if (errand_begin(&errand)) {
                 (void) alarm(PATIENCE_USEC / USEC_PER_SEC / 2);
-                if (become(uid, gid) < 0)
-                        _exit(2);
-                _exit(methods ? ask(methods) : knock(times));
+                errand_end(&errand, become(uid, gid) < 0 ? 2 : methods ? ask(methods) : knock(times));
         }
-        until(manager, waitpid(pid, &status, WNOHANG) == pid);
-        cr_assert_eq(status, 0);
-        return pid;
+        cr_assert_eq(errand_code(manager, &errand), 0);
+        return errand.pid;
 }
 
 static struct manager *started(void) {
@@ -195,30 +190,23 @@ Test(supervisor_refused, R2_V12_a_refusal_waits_for_no_database_of_users) {
 /* Who may only look does not take every place from who may do more. */
 Test(supervisor_refused, R1_lookers_leave_room_for_the_others) {
         struct manager *manager = started();
-        pid_t pids[3], root;
-        int status;
+        struct errand lookers[3], root;
 
-        for (unsigned i = 0; i < ELEMENTSOF(pids); i++) {
-                pids[i] = fork();
-                cr_assert_geq(pids[i], 0);
-                if (pids[i] == 0) {
+        for (unsigned i = 0; i < ELEMENTSOF(lookers); i++)
+                if (errand_begin(&lookers[i])) {
                         (void) alarm(PATIENCE_USEC / USEC_PER_SEC / 2);
-                        _exit(become(LOOKER - (uid_t) i, LOOKER_GROUP) < 0
-                                      ? 101
-                                      : hold(CONTROL_CONNECTION_COUNT_MAX / 2));
+                        errand_end(&lookers[i], become(LOOKER - (uid_t) i, LOOKER_GROUP) < 0
+                                                        ? 101
+                                                        : hold(CONTROL_CONNECTION_COUNT_MAX / 2));
                 }
-        }
         turn_for(manager, 300 * USEC_PER_MSEC);
-        root = fork();
-        cr_assert_geq(root, 0);
-        if (root == 0)
-                _exit(chdir(place.runtime) < 0 ? 101 : hold(1));
-        until(manager, waitpid(root, &status, WNOHANG) == root);
-        cr_assert_eq(status, W_EXITCODE(1, 0), "its one is held");
-        for (unsigned i = 0; i < ELEMENTSOF(pids); i++) {
-                until(manager, waitpid(pids[i], &status, WNOHANG) == pids[i]);
-                cr_assert(WIFEXITED(status) && WEXITSTATUS(status) <= CONTROL_CONNECTION_USER_MAX, "%d",
-                          status);
+        if (errand_begin(&root))
+                errand_end(&root, chdir(place.runtime) < 0 ? 101 : hold(1));
+        cr_assert_eq(errand_code(manager, &root), 1, "its one is held");
+        for (unsigned i = 0; i < ELEMENTSOF(lookers); i++) {
+                int held = errand_code(manager, &lookers[i]);
+
+                cr_assert(held >= 0 && held <= CONTROL_CONNECTION_USER_MAX, "%d", held);
         }
         supervisor_stop(manager);
 }

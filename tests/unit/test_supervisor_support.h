@@ -291,6 +291,62 @@ static inline pid_t supervisor_fork(const char *crash_point_name) {
         return pid;
 }
 
+/* A process of the test's own beside a supervisor that is turned here. That one reaps children that it does not know
+ * (watch_reap_orphans()), so wait() may come too late: what it has to say, and that it has ended, comes through a pipe. */
+struct errand {
+        pid_t pid;
+        int fd;
+};
+
+/* True in the child, which ends by errand_end(), or by writing to the pipe and _exit(). */
+static inline bool errand_begin(struct errand *ret_errand) {
+        int fds[2];
+
+        cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+        ret_errand->pid = fork();
+        cr_assert_geq(ret_errand->pid, 0);
+        if (ret_errand->pid == 0) {
+                (void) close(fds[0]);
+                ret_errand->fd = fds[1];
+                return true;
+        }
+        (void) close(fds[1]);
+        cr_assert_eq(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+        ret_errand->fd = fds[0];
+        return false;
+}
+
+static inline _noreturn_ void errand_end(const struct errand *errand, int code) {
+        const uint8_t byte = (uint8_t) code;
+
+        _exit(write(errand->fd, &byte, 1) != 1);
+}
+
+/* Adds what it has said since; true: it has ended. */
+static inline bool errand_has_ended(const struct errand *errand, uint8_t *ret, size_t bytes, size_t *length) {
+        ssize_t n = read(errand->fd, ret + *length, bytes - *length);
+
+        *length += n > 0 ? (size_t) n : 0;
+        return n == 0;
+}
+
+/* All that it wrote. */
+static inline size_t errand_words(struct manager *manager, const struct errand *errand, void *ret,
+                                  size_t bytes) {
+        size_t length = 0;
+
+        until(manager, errand_has_ended(errand, ret, bytes, &length));
+        (void) close(errand->fd);
+        return length;
+}
+
+/* The code of errand_end(); -1: it was killed, or ended without one. */
+static inline int errand_code(struct manager *manager, const struct errand *errand) {
+        uint8_t bytes[2];
+
+        return errand_words(manager, errand, bytes, sizeof bytes) == 1 ? bytes[0] : -1;
+}
+
 static inline void supervisor_kill(pid_t pid) {
         int status;
 
