@@ -72,8 +72,10 @@ Test(sqlite_codes, M8_an_io_error_is_what_the_kernel_said) {
         } errors[] = {
                 { SQLITE_IOERR_WRITE, ENOSPC, FAILURE_FULL },
                 { SQLITE_IOERR_WRITE, EDQUOT, FAILURE_FULL },
-                { SQLITE_IOERR_FSYNC, EDQUOT, FAILURE_FULL },
-                { SQLITE_IOERR_FSYNC, EIO, FAILURE_SYNC },
+                { SQLITE_IOERR_FSYNC, EIO, FAILURE_SYNC }, /* M7: and for want of room, too */
+                { SQLITE_IOERR_FSYNC, EDQUOT, FAILURE_SYNC },
+                { SQLITE_IOERR_FSYNC, ENOSPC, FAILURE_SYNC },
+                { SQLITE_IOERR_DIR_FSYNC, ENOSPC, FAILURE_SYNC },
                 { SQLITE_IOERR_FSTAT, ENOMEM, FAILURE_UNAVAILABLE },
                 { SQLITE_IOERR_READ, EIO, FAILURE_STOP },
                 { SQLITE_BUSY, ENOSPC, FAILURE_UNAVAILABLE }, /* of an earlier call */

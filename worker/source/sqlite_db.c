@@ -346,20 +346,23 @@ int statement_run(sqlite3_stmt *statement) {
                                                                             : code;
 }
 
-static bool is_sync_code(int code) {
+static bool is_as_uncertain(int code) {
         /* A write that failed is as uncertain as a sync: the page may be lost, or half there (M7). */
-        return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC || code == SQLITE_IOERR_WRITE ||
-               code == SQLITE_IOERR_TRUNCATE || code == SQLITE_IOERR_CLOSE || code == SQLITE_IOERR_DIR_CLOSE;
+        return code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_TRUNCATE || code == SQLITE_IOERR_CLOSE ||
+               code == SQLITE_IOERR_DIR_CLOSE;
 }
 
 enum failure_kind db_failure_kind(int code, int system_errno) {
         bool is_io = (code & 0xff) == SQLITE_IOERR;
 
+        /* M7: for want of room, too. What the kernel could not find room for as late as that may be gone. */
+        if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)
+                return FAILURE_SYNC;
         /* SQLite knows ENOSPC as SQLITE_FULL; a quota it does not, nor a -shm that cannot grow. */
         if ((code & 0xff) == SQLITE_FULL || (is_io && (system_errno == ENOSPC || system_errno == EDQUOT)) ||
             code == SQLITE_IOERR_SHMSIZE)
                 return FAILURE_FULL;
-        if (is_sync_code(code))
+        if (is_as_uncertain(code))
                 return FAILURE_SYNC;
         if (code == SQLITE_IOERR_NOMEM || code == SQLITE_IOERR_LOCK || code == SQLITE_IOERR_RDLOCK ||
             code == SQLITE_IOERR_SHMOPEN || code == SQLITE_IOERR_SHMMAP || code == SQLITE_IOERR_SHMLOCK)
