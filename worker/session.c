@@ -220,6 +220,21 @@ void session_free(struct session *session) {
         free(session);
 }
 
+/* M7: where the journal is the authority, the page that could not be synced holds earlier records too, also of sessions
+ * that go to nobody yet. It is not written anew here, where somebody waits for the slot: whoever opens the destination
+ * next does it. With transactions the journal only remembers, and the next append says what is wrong with it. */
+static void last_words(struct session *session) {
+        struct worker *worker = session->worker;
+        struct failure failure = { 0 };
+        int r;
+
+        r = journal_append(worker->journal, JOURNAL_RELEASED, &session->checkpoint, &failure);
+        if (r < 0 && failure.kind == FAILURE_SYNC &&
+            !(worker->destination_ops->flags & DESTINATION_TRANSACTIONAL))
+                latch_set(worker, &failure);
+        journal_forget(worker->journal, session->checkpoint.session);
+}
+
 /* M10, S3: the destination's lock and file are given up before the slot is, so that the next owner
  * finds both free. We die here: before slot_release() we are the owner still, and a takeover follows;
  * after it the slot is the other's. (K1) */
@@ -228,10 +243,8 @@ void session_hand_over(struct session *session, uint64_t to_ref) {
         uint32_t slot_index = session->slot_index;
         uint64_t epoch = session->epoch;
 
-        if (session->claimed && worker->journal) {
-                (void) journal_append(worker->journal, JOURNAL_RELEASED, &session->checkpoint, NULL);
-                journal_forget(worker->journal, session->checkpoint.session);
-        }
+        if (session->claimed && worker->journal)
+                last_words(session);
         session_free(session);
         CRASH_POINT("worker.K1");
         /* -EPERM: it is not ours any more; then there is nothing to give. */

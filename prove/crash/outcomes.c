@@ -53,8 +53,6 @@ const char *sync_went_wrong(const struct variant *variant, enum fault fault, con
                                : "the sync of a source failed, and its session did not stop (M7)";
         if (strcmp(object, "d.db") == 0 && data->was_hit_leaving)
                 return NULL; /* the last to leave tidies up; what it could not sync is in the -wal still */
-        if (strstr(object, ".journal.new") && data->was_hit_leaving)
-                return NULL; /* for its last words; all that came before stands in the file that stays */
         if (strncmp(object, "d.db", 4) != 0 && !strstr(object, ".jsonl") &&
             !(is_file && strstr(object, ".journal")))
                 return NULL;

@@ -194,6 +194,34 @@ Test(worker_latch_file, m7_a_journal_of_another_that_cannot_be_synced_latches_it
         cr_assert_eq(sqlite3_close(app), SQLITE_OK);
 }
 
+/* The same as any other record: where it stands, earlier ones of other sessions do. Who leaves does not wait to
+ * write them anew; who comes next must. */
+Test(worker_latch_file, m7_last_words_that_cannot_be_synced_latch_it) {
+        struct journal_disk broken = journal_disk_real;
+        sqlite3 *app = app_outbox("a.db");
+
+        app_fill(app, 1);
+        (void) session_begin_on(0, "a", "a.db", "");
+        settle();
+        cr_expect_not(latch_is_set(&worker));
+        broken.datasync = datasync_fails;
+        journal_disk = &broken;
+        datasync_failures = 1;
+        worker_leave();
+        journal_disk = &journal_disk_real;
+        cr_expect_eq(datasync_failures, 0);
+        cr_expect(latch_is_on_disk());
+        worker_enter();
+        cr_expect(latch_is_set(&worker));
+        app_fill(app, 1);
+        (void) session_take(0);
+        settle();
+        cr_expect_eq(status_of(0).position, 2);
+        cr_expect_not(latch_is_set(&worker));
+        cr_expect_not(latch_is_on_disk());
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
 /* ---- a rotation that fails ----------------------------------------------------------------------------- */
 
 static unsigned fsync_failures;
