@@ -133,3 +133,33 @@ Test(damage, M6_a_damaged_source_stops_its_own_session_alone) {
         cr_assert_eq(sqlite3_close(a), SQLITE_OK);
         cr_assert_eq(sqlite3_close(b), SQLITE_OK);
 }
+
+/* ---- a destination that is damaged ---------------------------------------------------------------------- */
+
+Test(damage, M6_a_damaged_destination_stops_who_meets_it_by_its_own_name) {
+        sqlite3 *a, *b, *d;
+
+        two_sources(&a, &b);
+        for (unsigned i = 0; i < 4; i++) {
+                app_fill(a, 500);
+                session_set_ready(worker.by_slot[0]);
+                settle();
+        }
+        d = app_open("d.db");
+        cr_assert_eq(sqlite3_wal_checkpoint_v2(d, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL), SQLITE_OK);
+        cr_assert_eq(sqlite3_close(d), SQLITE_OK);
+        target_close(&worker); /* what it has in its cache is sound */
+        damage("d.db");
+        app_fill(a, 5);
+        session_set_ready(worker.by_slot[0]);
+        settle();
+        for (unsigned i = 0; i < 3 && status_of(0).phase == SESSION_WAITING; i++) {
+                retry_now(worker.by_slot[0]);
+                settle();
+        }
+        expect_phase(0, SESSION_STOPPED);
+        cr_assert_not_null(strstr(status_of(0).reason, "d.db: "), "%s", status_of(0).reason);
+        cr_assert_null(strstr(status_of(0).reason, "a.db"), "%s", status_of(0).reason);
+        cr_assert_eq(sqlite3_close(a), SQLITE_OK);
+        cr_assert_eq(sqlite3_close(b), SQLITE_OK);
+}
