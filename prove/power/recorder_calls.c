@@ -427,7 +427,6 @@ static void enter_mmap(struct recorder *recorder, const struct trace_call *call)
                 refuse_if_below(recorder, call, call->arguments[4]);
 }
 
-/* lint: table */
 /* One call that changes names at a time. The kernel does the same, with a lock in each directory; but between that and
  * our being told, another call could remove what the first has made, or make anew what it has removed, and nobody could
  * say any more which was which. No call waits in the kernel for one that is held here. */
@@ -459,6 +458,7 @@ static bool changes_names(const struct trace_call *call) {
         }
 }
 
+/* lint: table */
 enum trace_verdict call_enter(struct recorder *recorder, const struct trace_call *call) {
         static const struct {
                 uint64_t number;

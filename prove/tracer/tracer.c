@@ -174,8 +174,8 @@ int tracer_run(const struct tracer_options *options, int (*driver)(void *argumen
                 if (tid < 0)
                         break;
                 event_handle(tracer, tid, status);
-                doom_step(tracer);
                 held_ask(tracer);
+                doom_step(tracer); /* last: nothing more may happen that would bring us here again */
                 if (tracer->driver_is_held)
                         driver_go_on(tracer);
                 if (tracer->error < 0 && !tracer->driver_has_ended)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* T8: a thread that is held at an entry (prove/tracer): when it goes on, and that it can be killed there. */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -87,4 +88,47 @@ Test(tracer_hold, T8_it_can_be_killed_where_it_is_held) {
         seen.is_killed_there = true;
         cr_expect_eq(run(), 3);
         cr_expect_eq(seen.held_done, 0, "its call never happened");
+}
+
+/* ---- another thread of its process is killed ----------------------------------------------------------- */
+static enum trace_verdict on_call_of_two(struct tracer *tracer, struct trace_call *call, void *context) {
+        (void) tracer, (void) context;
+        if (call->number != SYS_getpgid || !call->is_entry)
+                return TRACE_GO;
+        seen.held_asked += call->arguments[0] == HELD;
+        return call->arguments[0] == HELD ? TRACE_HOLD : TRACE_KILL;
+}
+
+static void *hold_me(void *argument) {
+        (void) syscall(SYS_getpgid, HELD);
+        return argument;
+}
+
+static int driver_of_two(void *argument) {
+        pid_t pid = fork();
+        pthread_t thread;
+        int status;
+
+        if (pid == 0) {
+                if (pthread_create(&thread, NULL, hold_me, argument) != 0)
+                        _exit(1);
+                (void) usleep(50000);
+                (void) syscall(SYS_getpgid, OTHER);
+                _exit(0);
+        }
+        /* Nobody else does anything that the tracer hears of. */
+        if (waitpid(pid, &status, 0) != pid)
+                return 1;
+        return WIFSIGNALED(status) ? 3 : 0;
+}
+
+Test(tracer_hold, T8_who_is_held_keeps_no_other_thread_from_being_killed, .timeout = 20) {
+        const struct tracer_options options = { .on_call = on_call_of_two,
+                                                .roles = TRACE_BIT(TRACE_APPLICATION) };
+        int status = -1;
+
+        cr_assert_eq(tracer_run(&options, driver_of_two, NULL, &status), 0);
+        cr_assert(WIFEXITED(status), "the driver ended with status %d", status);
+        cr_expect_eq(WEXITSTATUS(status), 3);
+        cr_expect_gt(seen.held_asked, 0);
 }
