@@ -205,6 +205,7 @@ static int source_has_more(struct source *source, uint64_t after, bool *ret_more
                         ", the highest there is, and it is moved: no later event can have a higher one. "
                         "Give the application a new table and the source a new name",
                         source->path, source->table.table, INT64_MAX);
+        journal_forget_pages(source->reader, "main");
         code = sqlite3_step(source->more);
         (void) sqlite3_reset(source->more);
         if (code != SQLITE_ROW && code != SQLITE_DONE)

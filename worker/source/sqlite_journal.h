@@ -13,10 +13,11 @@
 /* Before anything is written: with our own lock, or where nobody else has the database open. -EAGAIN,
  * FAILURE_UNAVAILABLE: there is a -journal to be rolled back first; another errno: nobody can read it. */
 int journal_refuse(sqlite3 *db, const char *schema, const char *path, struct failure *ret_failure);
-/* Before a read whose rows are to be believed: where a transaction was read that was undone, the database's change counter
- * is the old one, and SQLite would take the pages that it kept for good. Costs their being read again; nothing in WAL
- * mode. */
+/* Before a read whose rows are to be believed, also that there are none: where a transaction was read that was undone,
+ * the database's change counter is the old one, and SQLite would take the pages that it kept for good, until the next
+ * commit. Costs their being read again; nothing in WAL mode. */
 void journal_forget_pages(sqlite3 *db, const char *schema);
 /* While a statement is open, so under SQLite's shared lock: a -journal of a writer that lives is none to be rolled
- * back (it has not touched the database yet). Costs one open() that fails; nothing in WAL mode. */
+ * back (it has not touched the database yet). Costs one open() that fails; nothing in WAL mode. Not for a look that
+ * only says whether there is something to fetch: the fetch asks. */
 int journal_refuse_reading(sqlite3 *db, const char *schema, const char *path, struct failure *ret_failure);

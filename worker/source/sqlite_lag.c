@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "worker/source/sqlite_journal.h"
 #include "worker/source/sqlite_source.h"
 
 /* Rows that stand for all when bytes are estimated: status must stay cheap with large payloads. */
@@ -30,6 +31,7 @@ int sqlite_source_range(struct source *source, uint64_t *ret_first, uint64_t *re
                 if (r < 0)
                         return r;
         }
+        journal_forget_pages(source->reader, "main");
         code = sqlite3_step(source->range);
         if (code == SQLITE_ROW) {
                 first = sqlite3_column_int64(source->range, 0); /* NULL, an empty table, reads as 0 */
