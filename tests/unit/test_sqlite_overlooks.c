@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SQLite source and destination where a system call fails and SQLite says nothing of it (M6, M11). */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -146,18 +147,44 @@ Test(sqlite_overlooks, M11_what_was_only_deleted_for_a_while_is_found_again) {
         rollback_outbox();
         source = source_get("app.db", "?table=outbox");
         app_run(app_open("app.db"), "CREATE TABLE other (bytes)");
-        app_dies_after("PRAGMA cache_size = 5; BEGIN; DELETE FROM outbox WHERE seq > 10; "
-                       "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) INSERT INTO other SELECT randomblob(3000) FROM n");
+        app_dies_after(
+                "PRAGMA cache_size = 5; BEGIN; DELETE FROM outbox WHERE seq > 10; "
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200) INSERT INTO other SELECT randomblob(3000) FROM n");
         overlook_journals(true);
         must(src->has_more(source, 10, &more, failure));
         cr_assert_not(more, "the case is about a file that was changed before it was to be");
-        must(src->range(source, &first, &last, failure));
+        must_fail(src->range(source, &first, &last, failure), -EAGAIN, FAILURE_UNAVAILABLE);
         overlook_journals(false);
         app_number(app_open("app.db"), "SELECT max(seq) FROM outbox");
         must(src->has_more(source, 10, &more, failure));
         cr_expect(more);
         must(src->range(source, &first, &last, failure));
         cr_expect_eq(last, EVENTS);
+        src->close(source);
+}
+
+/* A transaction that is half written looks like damage, and is none. */
+Test(sqlite_overlooks, M6_what_is_half_written_is_not_taken_for_damage) {
+        const struct source_ops *src = source_ops_find("sqlite");
+        struct source *source;
+        char noise[4096];
+        size_t count;
+        bool more;
+        int fd;
+
+        rollback_outbox();
+        source = source_get("app.db", "?table=outbox");
+        app_dies();
+        fd = open(path_of("app.db"), O_WRONLY | O_CLOEXEC);
+        memset(noise, 0xa5, sizeof noise);
+        cr_assert_eq(pwrite(fd, noise, sizeof noise, 4096), sizeof noise); /* the root of the table */
+        cr_assert_eq(close(fd), 0);
+        overlook_journals(true);
+        must_fail(src->has_more(source, 0, &more, failure), -EAGAIN, FAILURE_UNAVAILABLE);
+        must_fail(fetch_all(source, &count, failure), -EAGAIN, FAILURE_UNAVAILABLE);
+        cr_assert_eq(unlink(path_of("app.db-journal")), 0);
+        must_fail(fetch_all(source, &count, failure), -EBADMSG, FAILURE_STOP);
+        overlook_journals(false);
         src->close(source);
 }
 

@@ -123,9 +123,13 @@ int sqlite_source_failed(struct source *source, int r) {
         return r;
 }
 
+/* What looks like damage may be a transaction that is half written, and undone by whoever opens it next. */
 static int fail(struct source *source, int code, struct failure *ret_failure) {
-        return sqlite_source_failed(source,
-                                    db_fail(source->reader, code, source->path, "read it", ret_failure));
+        int r = db_fail(source->reader, code, source->path, "read it", ret_failure), hot = 0;
+
+        if ((code & 0xff) == SQLITE_CORRUPT)
+                hot = journal_refuse_reading(source->reader, "main", source->path, ret_failure);
+        return hot < 0 ? hot : sqlite_source_failed(source, r);
 }
 
 /* A position that came from a checkpoint, so from a disk: input. */

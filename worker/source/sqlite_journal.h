@@ -18,6 +18,6 @@ int journal_refuse(sqlite3 *db, const char *schema, const char *path, struct fai
  * commit. Costs their being read again; nothing in WAL mode. */
 void journal_forget_pages(sqlite3 *db, const char *schema);
 /* While a statement is open, so under SQLite's shared lock: a -journal of a writer that lives is none to be rolled
- * back (it has not touched the database yet). Costs one open() that fails; nothing in WAL mode. Not for a look that
- * only says whether there is something to fetch: the fetch asks. */
+ * back (it has not touched the database yet). Costs one open() that fails; nothing in WAL mode. A look that only
+ * says whether there is something to fetch does not ask: the fetch does, or else the look at the range (M4). */
 int journal_refuse_reading(sqlite3 *db, const char *schema, const char *path, struct failure *ret_failure);

@@ -15,7 +15,7 @@
 int sqlite_source_range(struct source *source, uint64_t *ret_first, uint64_t *ret_last,
                         struct failure *ret_failure) {
         int64_t first = 0, last = 0;
-        int r, code;
+        int r, code, hot;
 
         assert(source);
         assert(ret_first && ret_last);
@@ -37,7 +37,10 @@ int sqlite_source_range(struct source *source, uint64_t *ret_first, uint64_t *re
                 first = sqlite3_column_int64(source->range, 0); /* NULL, an empty table, reads as 0 */
                 last = sqlite3_column_int64(source->range, 1);
         }
+        hot = journal_refuse_reading(source->reader, "main", source->path, ret_failure);
         (void) sqlite3_reset(source->range);
+        if (hot < 0)
+                return hot;
         if (code != SQLITE_ROW)
                 return db_fail(source->reader, code, source->path, "read it", ret_failure);
         *ret_first = (uint64_t) first;
