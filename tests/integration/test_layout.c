@@ -19,28 +19,22 @@
 static struct world world;
 static char built[WORLD_PATH_BYTES]; /* build/bin; build/next is beside it */
 
-static void install(const char *what) {
-        world_shell(&world, what);
+/* As a package does it: each program is replaced, while the one before may run. */
+static void install_programs(const char *directory, const char *programs) {
+        char command[WORLD_PATH_BYTES * 2];
+
+        (void) snprintf(command, sizeof(command),
+                        "for f in %s; do cp '%.400s%s'/$f bin/$f.new && mv bin/$f.new bin/$f || exit 1; done",
+                        programs, built, directory);
+        world_shell(&world, command);
 }
 
 static void install_this(void) {
-        char command[WORLD_PATH_BYTES * 2];
-
-        (void) snprintf(command, sizeof(command),
-                        "for f in batond baton-worker baton baton-checker; do cp '%.400s'/$f bin/$f.new && "
-                        "mv bin/$f.new bin/$f || exit 1; done",
-                        built);
-        install(command);
+        install_programs("", "batond baton-worker baton baton-checker");
 }
 
 static void install_next(void) {
-        char command[WORLD_PATH_BYTES * 2];
-
-        (void) snprintf(command, sizeof(command),
-                        "for f in batond baton-worker baton; do cp '%.400s'/../next/bin/$f bin/$f.new && "
-                        "mv bin/$f.new bin/$f || exit 1; done",
-                        built);
-        install(command);
+        install_programs("/../next/bin", "batond baton-worker baton");
 }
 
 static void begin(void) {
@@ -53,7 +47,7 @@ static void begin(void) {
         world_outbox(&world, "b");
         world_outbox(&world, "c");
         world_config_standard(&world, 3, NULL);
-        install("sed -i 's/adopt-timeout = 5s/adopt-timeout = 1s/' baton.conf");
+        world_shell(&world, "sed -i 's/adopt-timeout = 5s/adopt-timeout = 1s/' baton.conf");
 }
 
 static void end(void) {

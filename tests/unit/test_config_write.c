@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "supervisor/config.h"
+#include "tests/unit/text_put.h"
 
 static char directory[256];
 
@@ -27,14 +28,7 @@ static void place_remove(void) {
 TestSuite(config_write, .init = place_make, .fini = place_remove);
 
 static void put(const char *name, const char *text) {
-        char path[400];
-        FILE *file;
-
-        (void) snprintf(path, sizeof path, "%s/%s", directory, name);
-        file = fopen(path, "we");
-        cr_assert_not_null(file);
-        (void) fputs(text, file);
-        cr_assert_eq(fclose(file), 0);
+        text_put(directory, name, text);
 }
 
 static struct config *load(const char *name) {

@@ -146,6 +146,12 @@ Test(shm_layout, L1_no_other_layout) {
 }
 
 /* ---- L1, P1: sizes are those of the number, not what the file says --------------------------------------------- */
+static void expect_lies(const struct layout_header *header) {
+        expect_refused(header, -EBADMSG,
+                       "cannot be used: its sizes are not those of its layout. Start batond: it makes a new "
+                       "one once no worker is left.");
+}
+
 static void expect_sizes_refused(const struct sizes *sizes) {
         static const size_t fields[] = {
                 offsetof(struct layout_header, header_bytes), offsetof(struct layout_header, pool_bytes),
@@ -160,10 +166,7 @@ static void expect_sizes_refused(const struct sizes *sizes) {
                         uint32_t *field = (uint32_t *) (void *) ((char *) &header + fields[i]);
 
                         *field += (uint32_t) changes[c];
-                        expect_refused(
-                                &header, -EBADMSG,
-                                "cannot be used: its sizes are not those of its layout. Start batond: it "
-                                "makes a new one once no worker is left.");
+                        expect_lies(&header);
                 }
 }
 
@@ -189,17 +192,11 @@ Test(shm_layout, P1_a_number_that_lies_is_refused) {
                 cr_skip_test("in this build the layout before has the same sizes");
         lies.number = now.number;
         header = header_of(&lies);
-        expect_refused(
-                &header, -EBADMSG,
-                "cannot be used: its sizes are not those of its layout. Start batond: it makes a new one "
-                "once no worker is left.");
+        expect_lies(&header);
         lies = now;
         lies.number = before.number;
         header = header_of(&lies);
-        expect_refused(
-                &header, -EBADMSG,
-                "cannot be used: its sizes are not those of its layout. Start batond: it makes a new one "
-                "once no worker is left.");
+        expect_lies(&header);
 }
 
 /* ---- L2: what stands somewhere stays there ---------------------------------------------------------------------- */

@@ -13,10 +13,7 @@ Test(supervisor_adopt, P1_workers_and_sessions_go_on_and_are_adopted) {
         struct manager *manager;
         pid_t first;
 
-        config_simple("", 2, 6);
-        first = supervisor_fork(NULL);
-        segment = segment_seen();
-        wait_owned(segment, 6, 2);
+        first = supervisor_fork_owned("", 2, 6, &segment);
         wait_spread(segment, 6);
         supervisor_kill(first);
         number = segment->header->epoch_base >> 32;
@@ -51,10 +48,7 @@ Test(supervisor_adopt, P1_the_configuration_that_changed_meanwhile_is_applied) {
         struct manager *manager;
         pid_t first;
 
-        config_simple("", 1, 3);
-        first = supervisor_fork(NULL);
-        segment = segment_seen();
-        wait_owned(segment, 3, 1);
+        first = supervisor_fork_owned("", 1, 3, &segment);
         supervisor_kill(first);
         config_put(
                 "[baton]\nsessions = 64\nmax-workers = 8\n[destination events]\nurl = sqlite:/d/events.db\n"
@@ -103,10 +97,7 @@ Test(supervisor_adopt, V9_scaled_to_nobody_it_stays_so_over_the_death_of_the_sup
         struct manager *manager;
         pid_t first;
 
-        config_simple("", 1, 4);
-        first = supervisor_fork(NULL);
-        segment = segment_seen();
-        wait_owned(segment, 4, 1);
+        first = supervisor_fork_owned("", 1, 4, &segment);
         ask_to_scale(0);
         wait_nobody_runs();
         supervisor_kill(first);
@@ -155,10 +146,7 @@ Test(supervisor_adopt, V9_scaled_workers_outlive_the_supervisor) {
         struct manager *manager;
         pid_t first;
 
-        config_simple("", 1, 4);
-        first = supervisor_fork(NULL);
-        segment = segment_seen();
-        wait_owned(segment, 4, 1);
+        first = supervisor_fork_owned("", 1, 4, &segment);
         ask_to_scale(2);
         wait_owned(segment, 4, 2);
         supervisor_kill(first);
@@ -295,10 +283,7 @@ Test(supervisor_adopt, S11_a_larger_segment_waits_for_the_workers_of_the_smaller
         struct manager *manager;
         pid_t first, worker;
 
-        config_simple("adopt-timeout = 1s\n", 1, 2);
-        first = supervisor_fork(NULL);
-        segment = segment_seen();
-        wait_owned(segment, 2, 1);
+        first = supervisor_fork_owned("adopt-timeout = 1s\n", 1, 2, &segment);
         supervisor_kill(first);
         worker = (pid_t) atomic_load(&segment_worker(segment, 0)->pid);
         config_put("[baton]\nadopt-timeout = 1s\nsessions = 128\nmax-workers = 8\n"
@@ -323,10 +308,7 @@ Test(supervisor_adopt, S11_who_hangs_in_a_segment_that_cannot_be_used_is_killed)
         uint64_t start_ticks;
         pid_t first, worker;
 
-        config_simple("adopt-timeout = 1s\n", 1, 2);
-        first = supervisor_fork(NULL);
-        segment = segment_seen();
-        wait_owned(segment, 2, 1);
+        first = supervisor_fork_owned("adopt-timeout = 1s\n", 1, 2, &segment);
         worker = (pid_t) atomic_load(&segment_worker(segment, 0)->pid);
         start_ticks = atomic_load(&segment_worker(segment, 0)->start_ticks);
         supervisor_kill(first);
@@ -356,10 +338,7 @@ Test(supervisor_adopt, L5_a_segment_of_another_layout_is_waited_out_and_said) {
         char wanted[1024], text[1024];
         pid_t first, worker;
 
-        config_simple("adopt-timeout = 1s\n", 1, 2);
-        first = supervisor_fork(NULL);
-        segment = segment_seen();
-        wait_owned(segment, 2, 1);
+        first = supervisor_fork_owned("adopt-timeout = 1s\n", 1, 2, &segment);
         supervisor_kill(first);
         worker = (pid_t) atomic_load(&segment_worker(segment, 0)->pid);
         segment->header->layout_number = LAYOUT_NUMBER + 1;
@@ -392,10 +371,7 @@ Test(supervisor_adopt, L1_the_layout_before_is_adopted_while_a_worker_lives_and_
         struct manager *manager;
         pid_t first;
 
-        config_simple("", 1, 2);
-        first = supervisor_fork(NULL);
-        segment = segment_seen();
-        wait_owned(segment, 2, 1);
+        first = supervisor_fork_owned("", 1, 2, &segment);
         supervisor_kill(first);
         segment->header->layout_number = LAYOUT_NUMBER - 1;
         manager = supervisor_start();
@@ -417,10 +393,7 @@ Test(supervisor_adopt, L1_V9_nor_is_one_replaced_that_somebody_paused) {
         struct manager *manager;
         pid_t first;
 
-        config_simple("", 1, 2);
-        first = supervisor_fork(NULL);
-        segment = segment_seen();
-        wait_owned(segment, 2, 1);
+        first = supervisor_fork_owned("", 1, 2, &segment);
         ask_to_scale(0);
         wait_nobody_runs();
         supervisor_kill(first);
@@ -503,10 +476,7 @@ Test(supervisor_adopt, a_stop_while_waiting_ends_at_once_and_leaves_the_workers_
         struct manager *manager;
         pid_t first, worker;
 
-        config_simple("", 1, 2);
-        first = supervisor_fork(NULL);
-        segment = segment_seen();
-        wait_owned(segment, 2, 1);
+        first = supervisor_fork_owned("", 1, 2, &segment);
         supervisor_kill(first);
         worker = (pid_t) atomic_load(&segment_worker(segment, 0)->pid);
         segment->header->layout_number = 77;

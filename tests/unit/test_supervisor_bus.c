@@ -8,6 +8,7 @@
 #include "supervisor/bus_name.h"
 #include "supervisor/rights.h"
 #include "tests/unit/test_supervisor_support.h"
+#include "tests/unit/text_put.h"
 
 #define NAME "org.baton.Test"
 #define POLICY "packaging/dbus/org.baton.conf"
@@ -30,17 +31,6 @@ struct group *getgrnam(const char *name) {
 static char bus_directory[300];
 static pid_t bus_pid;
 
-static void bus_file(const char *name, const char *text) {
-        char path[400];
-        FILE *file;
-
-        (void) snprintf(path, sizeof path, "%s/%s", bus_directory, name);
-        file = fopen(path, "we");
-        cr_assert_not_null(file);
-        (void) fputs(text, file);
-        cr_assert_eq(fclose(file), 0);
-}
-
 /* The installed policy, with this user in the place of baton; or none. What else a system bus forbids is forbidden. */
 static void bus_configure(bool with_policy) {
         const char *user = getpwuid(geteuid())->pw_name;
@@ -56,7 +46,7 @@ static void bus_configure(bool with_policy) {
         cr_assert_not_null(at);
         (void) snprintf(text, sizeof text, "%.*suser=\"%s\"%s", (int) (at - policy), policy, user,
                         at + strlen("user=\"baton\""));
-        bus_file("org.baton.conf", with_policy ? text : "<busconfig/>");
+        text_put(bus_directory, "org.baton.conf", with_policy ? text : "<busconfig/>");
         (void) snprintf(text, sizeof text,
                         "<busconfig><type>system</type><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth>"
                         "<policy context=\"default\"><allow user=\"*\"/><deny own=\"*\"/>"
@@ -69,7 +59,7 @@ static void bus_configure(bool with_policy) {
                         "send_interface=\"org.freedesktop.DBus\"/></policy>"
                         "<include>%s/org.baton.conf</include></busconfig>",
                         bus_directory, bus_directory);
-        bus_file("bus.conf", text);
+        text_put(bus_directory, "bus.conf", text);
 }
 
 static void bus_start(void) {

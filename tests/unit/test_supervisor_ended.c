@@ -86,6 +86,13 @@ static void expect_said(struct household *household, unsigned workers, unsigned 
         household_end(household);
 }
 
+/* It is told so, and never so. */
+static void expect_said_without(struct household *household, const char *words, const char *never) {
+        until(household->manager, log_said(or_unknown(words)) == 1);
+        cr_assert_eq(log_said(never), 0);
+        household_end(household);
+}
+
 /* ---- adopted ----------------------------------------------------------------------------------------------- */
 Test(supervisor_ended, V11_the_signal_of_an_adopted_worker_is_told) {
         struct household household = household_new(1, 2);
@@ -110,9 +117,7 @@ Test(supervisor_ended, V11_an_adopted_worker_that_leaves_in_order_has_left) {
 
         until(household.manager, is_balanced(household.manager, 2, 1));
         cr_assert_eq(operator_scale(household.manager, "events", 0, &error, NULL), 0);
-        until(household.manager, log_said(or_unknown("has left (exit code 0)")) == 1);
-        cr_assert_eq(log_said("worker-ended"), 0);
-        household_end(&household);
+        expect_said_without(&household, "has left (exit code 0)", "worker-ended");
 }
 
 /* Its own handler has left the number in the table, and the kernel says the same. */
@@ -129,9 +134,7 @@ Test(supervisor_ended, M6_a_fault_that_another_sent_is_not) {
         struct household household = household_new(1, 2);
 
         cr_assert_eq(kill(some_member(household.manager)->pid, SIGILL), 0);
-        until(household.manager, log_said(or_unknown("was killed by SIGILL")) == 1);
-        cr_assert_eq(log_said("its own fault"), 0);
-        household_end(&household);
+        expect_said_without(&household, "was killed by SIGILL", "its own fault");
 }
 
 /* P1: what a worker wrote is no proof. */
@@ -141,9 +144,7 @@ Test(supervisor_ended, M6_a_fault_that_the_kernel_does_not_confirm_is_not) {
 
         atomic_store(&segment_worker(household.segment, worker_ref_index(victim->ref))->fault_signal, SIGILL);
         cr_assert_eq(kill(victim->pid, SIGKILL), 0);
-        until(household.manager, log_said(or_unknown("was killed by SIGKILL")) == 1);
-        cr_assert_eq(log_said("its own fault"), 0);
-        household_end(&household);
+        expect_said_without(&household, "was killed by SIGKILL", "its own fault");
 }
 
 /* ---- a parent that takes its time ------------------------------------------------------------------------------ */

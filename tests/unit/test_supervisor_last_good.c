@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* U6: a supervisor that finds its configuration refused goes on with the last good one, while workers live. */
 #include "tests/unit/test_supervisor_support.h"
+#include "tests/unit/text_put.h"
 
 TestSuite(supervisor_last_good, .init = place_make, .fini = place_remove, .timeout = 120);
 
@@ -13,10 +14,7 @@ static struct segment *seen;
 static void killed_with(unsigned workers, unsigned sources) {
         pid_t first;
 
-        config_simple("", workers, sources);
-        first = supervisor_fork(NULL);
-        seen = segment_seen();
-        wait_owned(seen, sources, workers);
+        first = supervisor_fork_owned("", workers, sources, &seen);
         if (workers == 2)
                 wait_spread(seen, sources);
         supervisor_kill(first);
@@ -56,14 +54,7 @@ static void fails_as_ever(const char *why) {
 }
 
 static void good_put(const char *text) {
-        char path[600];
-        FILE *file;
-
-        (void) snprintf(path, sizeof path, "%s/config.good", place.runtime);
-        file = fopen(path, "we");
-        cr_assert_not_null(file);
-        (void) fputs(text, file);
-        cr_assert_eq(fclose(file), 0);
+        text_put(place.runtime, "config.good", text);
 }
 
 /* ---- it goes on ----------------------------------------------------------------------------------------- */
@@ -98,17 +89,12 @@ Test(supervisor_last_good, U6_a_bad_configuration_stops_nothing_that_runs) {
 Test(supervisor_last_good, U6_a_bad_credential_stops_nothing_that_runs) {
         struct manager *manager;
         char path[600];
-        FILE *file;
 
         killed_with(1, 2);
         (void) snprintf(path, sizeof path, "%s/credentials", place.state);
         cr_assert_eq(mkdir(path, 0700), 0);
         (void) setenv("CREDENTIALS_DIRECTORY", path, 1);
-        (void) snprintf(path, sizeof path, "%s/credentials/baton_x.conf", place.state);
-        file = fopen(path, "we");
-        cr_assert_not_null(file);
-        (void) fputs("[sorce x]\n", file);
-        cr_assert_eq(fclose(file), 0);
+        text_put(path, "baton_x.conf", "[sorce x]\n");
         log_listen();
         manager = supervisor_start();
         cr_assert_eq(log_said("the last good one goes on: "), 1);
@@ -312,10 +298,7 @@ Test(supervisor_last_good, U6_a_stop_that_was_under_way_is_none_to_go_on_from) {
 Test(supervisor_last_good, U6_what_another_supervisor_runs_is_its_own) {
         pid_t first;
 
-        config_simple("", 1, 1);
-        first = supervisor_fork(NULL);
-        seen = segment_seen();
-        wait_owned(seen, 1, 1);
+        first = supervisor_fork_owned("", 1, 1, &seen);
         config_put(BAD);
         fails_as_ever("another supervisor lives");
         cr_assert(is_there(CONTROL_SOCKET_NAME), "whose sockets stand");

@@ -418,6 +418,18 @@ static inline void wait_owned(const struct segment *segment, uint32_t count, uin
         } while (owned_slots(segment) != count || live != workers);
 }
 
+/* A supervisor in a process of its own, whose `workers` workers own all of its `sources` sessions; their segment. */
+static inline pid_t supervisor_fork_owned(const char *baton, unsigned workers, unsigned sources,
+                                          struct segment **ret_segment) {
+        pid_t pid;
+
+        config_simple(baton, workers, sources);
+        pid = supervisor_fork(NULL);
+        *ret_segment = segment_seen();
+        wait_owned(*ret_segment, sources, workers);
+        return pid;
+}
+
 /* Each slot is with the worker that it is assigned to, and not all with the first: the last hand-over of the
  * balance is over, nothing moves any more. */
 static inline void wait_spread(const struct segment *segment, uint32_t count) {

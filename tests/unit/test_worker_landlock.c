@@ -68,6 +68,17 @@ static void configure(uint32_t slot_index, uint32_t pool_index, const char *name
         cr_assert_eq(slot_configure(segment, slot_index, pool_index, &config), 0);
 }
 
+/* Slot 0 is session orders, in whose outbox five events wait. */
+static sqlite3 *prepare_orders(void) {
+        sqlite3 *app;
+
+        prepare("sqlite", "dest/d.db");
+        app = app_outbox("src/o.db");
+        app_fill(app, 5);
+        configure(0, 0, "orders", "src/o.db", "");
+        return app;
+}
+
 /* As main.c has it. */
 static void begin_confined(void) {
         struct directories directories;
@@ -244,10 +255,7 @@ Test(landlock, P7_failed_syncs_are_remembered) {
         struct failure ignored = { 0 };
         sqlite3 *app;
 
-        prepare("sqlite", "dest/d.db");
-        app = app_outbox("src/o.db");
-        app_fill(app, 5);
-        configure(0, 0, "orders", "src/o.db", "");
+        app = prepare_orders();
         begin_confined();
         if (!is_confined())
                 return;
@@ -273,11 +281,8 @@ static uint64_t renewal_asked(void) {
 Test(landlock, P7_a_directory_that_came_later_is_said_and_asked_for) {
         sqlite3 *app, *late;
 
-        prepare("sqlite", "dest/d.db");
-        app = app_outbox("src/o.db");
+        app = prepare_orders();
         late = app_outbox("late/o.db");
-        app_fill(app, 5);
-        configure(0, 0, "orders", "src/o.db", "");
         begin_confined();
         if (!is_confined())
                 return;
@@ -349,10 +354,7 @@ Test(landlock, P7_a_lost_rule_is_told_from_another_guard) {
         int status;
         pid_t pid;
 
-        prepare("sqlite", "dest/d.db");
-        app = app_outbox("src/o.db");
-        app_fill(app, 5);
-        configure(0, 0, "orders", "src/o.db", "");
+        app = prepare_orders();
         configure(1, 0, "never", "rollback/o.db", "");
         begin_confined();
         if (!is_confined())
@@ -403,10 +405,7 @@ static void forbid(int call, int error) {
 static void expect_unconfined(int call, int error, enum worker_confinement confinement) {
         sqlite3 *app;
 
-        prepare("sqlite", "dest/d.db");
-        app = app_outbox("src/o.db");
-        app_fill(app, 5);
-        configure(0, 0, "orders", "src/o.db", "");
+        app = prepare_orders();
         forbid(call, error);
         begin_confined();
         cr_expect_eq(worker.files.confinement, confinement);
