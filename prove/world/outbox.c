@@ -146,6 +146,14 @@ static void rest(struct writer *writer, unsigned msec_max) {
         (void) usleep((useconds_t) (next_random(&writer->random) % msec_max * USEC_PER_MSEC));
 }
 
+/* Of the events after `before`, up to `seq`. */
+static void note_commit(struct writer_commits *commits, uint64_t before, uint64_t seq) {
+        uint64_t now_usec = clock_usec();
+
+        for (uint64_t i = before + 1; i <= seq; i++)
+                commits->at_usec[i % WRITER_COMMITS_MAX] = now_usec;
+}
+
 /* One transaction. Rolled back: its numbers are given again. */
 static void write_transaction(struct writer *writer) {
         const struct writer_options *options = writer->options;
@@ -166,6 +174,8 @@ static void write_transaction(struct writer *writer) {
         execute(writer->database, rolled_back ? "ROLLBACK" : "COMMIT");
         if (rolled_back)
                 return;
+        if (options->commits)
+                note_commit(options->commits, writer->seq, seq);
         writer->seq = seq;
         writer->committed += count;
 }

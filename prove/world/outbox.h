@@ -29,6 +29,13 @@ struct writer_options {
         unsigned pauses_msec;        /* now and then it writes nothing for up to so long */
         unsigned lingers_msec;       /* some transactions hold the write lock for up to so long */
         const volatile bool *stops;  /* shared memory: once true, it commits what it has in hand and ends */
+        struct writer_commits *commits; /* shared memory: when each event was committed; NULL: nobody asks */
+};
+
+/* Of event seq: [seq % …], 0: not yet. */
+#define WRITER_COMMITS_MAX (1U << 18)
+struct writer_commits {
+        volatile uint64_t at_usec[WRITER_COMMITS_MAX];
 };
 #define WRITER_POISON "poison"
 

@@ -14,6 +14,7 @@ struct guest {
         struct world world;
         pid_t writers[4];
         size_t writer_count;
+        struct writer_commits *commits[WORLD_OUTBOX_MAX]; /* of each outbox's last writer, in shared memory */
         char skipped[256]; /* why the step that runs cannot be taken here; "": it can */
 };
 
@@ -53,10 +54,14 @@ void shop_check(struct guest *guest);
 struct pauses {
         uint64_t all_usec;     /* between two commits to the destination, all sessions together */
         uint64_t session_usec; /* between two commits of one session, any */
+        uint64_t wait_usec;    /* from the application's commit of an event to that at the destination */
         uint64_t batch_usec;   /* the longest transaction */
+        unsigned handovers;    /* changes of owner, from one that lives to one that lives, in one step */
+        unsigned given_up;     /* changes of owner of any other kind: there was none for a while */
+        unsigned unseen; /* changes of owner that came too quickly one after the other to be told apart */
 };
-/* Watches the sessions' own stamps of their commits, from the segment, in a process of its own. Printed, not judged:
- * other work on this machine is in them. */
+/* Watches the sessions' own stamps of their commits, and their owners, from the segment, in a process of its own. Spans
+ * are printed, not judged: other work on this machine is in them. */
 void gaps_begin(struct guest *guest);
 struct pauses gaps_end(struct guest *guest);
 void pauses_add(struct pauses *pauses, struct pauses more); /* the longer of each */

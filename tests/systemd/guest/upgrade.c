@@ -11,9 +11,23 @@ static void install_anew(struct guest *guest) {
                      "mv /baton-test/lib/$f.new /baton-test/lib/$f; done");
 }
 
+/* U5, by its cause, which no load of this machine can change: nobody dies, and a session is never without an owner that
+ * lives. How long each hand-over takes is printed. */
+static void expect_handed_over(struct guest *guest, struct pauses pauses, uint64_t takeovers) {
+        printf("  changes of owner: %u by a hand-over, %u otherwise, %u unseen\n", pauses.handovers,
+               pauses.given_up, pauses.unseen);
+        if (pauses.given_up > 0 || takeover_count(&guest->world, "events") != takeovers)
+                world_fail(&guest->world, "a session was without an owner in an upgrade");
+        if (pauses.handovers + pauses.unseen < guest->world.outbox_count)
+                world_fail(&guest->world, "%u changes of owner, of %zu sessions",
+                           pauses.handovers + pauses.unseen, guest->world.outbox_count);
+}
+
 static void upgraded(struct guest *guest) {
         struct world *world = &guest->world;
         pid_t pid = main_pid(guest), workers[2];
+        struct pauses pauses;
+        uint64_t takeovers;
 
         if (live_workers(world, "events", workers, 2) != 2)
                 world_fail(world, "there are not two workers");
@@ -21,10 +35,13 @@ static void upgraded(struct guest *guest) {
         shop_write(guest, "orders", 2000);
         shop_write(guest, "payments", 2000);
         (void) sleep(1);
+        takeovers = takeover_count(world, "events");
         gaps_begin(guest);
         shell(guest, "baton upgrade");
         printf("  %s", world->output);
-        pauses_print("an upgrade", gaps_end(guest));
+        pauses = gaps_end(guest);
+        pauses_print("an upgrade", pauses);
+        expect_handed_over(guest, pauses, takeovers);
         if (main_pid(guest) != pid || !unit_is(guest, "baton", "active", "running"))
                 world_fail(world, "the supervisor is not the same process");
         for (size_t i = 0; i < 2; i++)
