@@ -98,6 +98,7 @@ before="$(pid) $(workers)"
 old_ones=$(readlink "/proc/$(pid)/exe")
 is 'upgrade' ./guest while orders 'dpkg -i --force-confold new/baton_*.deb'
 grep '^  longest gap' command.log || fail 'nothing moved during the upgrade'
+grep '^  changes of owner: [1-9].*, 0 otherwise' command.log || fail "the session was without an owner for a while: $(cat command.log)"
 is 'still active' systemctl is-active baton.service
 [ "$(pid)" = "${before%% *}" ] || fail "the supervisor was another before the upgrade (${before%% *}, now $(pid))"
 has_workers 2 || fail "there are not as many workers as before: $before, now $(pid) $(workers)"

@@ -66,6 +66,7 @@ void gaps_begin(struct guest *guest);
 struct pauses gaps_end(struct guest *guest);
 void pauses_add(struct pauses *pauses, struct pauses more); /* the longer of each */
 void pauses_print(const char *what, struct pauses pauses);
+void owners_print(struct pauses pauses); /* what tests/package looks for */
 
 /* ---- rights.c: users ---------------------------------------------------------------------------------- */
 /* stranger, looker (of group baton) and oper (of baton-operators, too), where they are not there yet. */

@@ -75,12 +75,16 @@ static void take(const struct step *step) {
 }
 
 static int run_while(const char *source, const char *command) {
+        struct pauses pauses;
+
         shop_know(&guest, source);
         shop_write(&guest, source, 2000);
         (void) sleep(1);
         gaps_begin(&guest);
         shell(&guest, "%s", command);
-        pauses_print(command, gaps_end(&guest));
+        pauses = gaps_end(&guest);
+        pauses_print(command, pauses);
+        owners_print(pauses);
         shop_check(&guest);
         return 0;
 }

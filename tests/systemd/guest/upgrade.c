@@ -14,8 +14,7 @@ static void install_anew(struct guest *guest) {
 /* U5, by its cause, which no load of this machine can change: nobody dies, and a session is never without an owner that
  * lives. How long each hand-over takes is printed. */
 static void expect_handed_over(struct guest *guest, struct pauses pauses, uint64_t takeovers) {
-        printf("  changes of owner: %u by a hand-over, %u otherwise, %u unseen\n", pauses.handovers,
-               pauses.given_up, pauses.unseen);
+        owners_print(pauses);
         if (pauses.given_up > 0 || takeover_count(&guest->world, "events") != takeovers)
                 world_fail(&guest->world, "a session was without an owner in an upgrade");
         if (pauses.handovers + pauses.unseen < guest->world.outbox_count)
