@@ -22,7 +22,7 @@ fuzz='clang libclang-rt-14-dev llvm'
 valgrind='valgrind libc6-dbg'
 
 # make deb
-deb='debhelper dpkg-dev lintian man-db'
+deb='build-essential debhelper dpkg-dev lintian man-db'
 
 case ${1:-} in
 build) wanted=$build ;;
