@@ -26,6 +26,7 @@
  *   2  words in what was padding in 1, and zero there: header: refused_sequence, refused; worker: watched_ref,
  *      confinement, renewal_ref
  * LAYOUT_NEXT is a build for tests, of a layout that does not exist yet: four elements have one more line. */
+#define LAYOUT_OF_CONFINEMENT 2u /* the first in which whoever takes an entry over clears that word (L3) */
 #ifndef LAYOUT_NEXT
 #define LAYOUT_NUMBER 2u
 /* The one before: its number; bytes of a pool, a worker, a slot, a config, a status. */

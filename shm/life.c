@@ -52,6 +52,23 @@ bool life_may_be_given(const struct segment *segment, uint64_t ref, uint32_t poo
                atomic_load_explicit(&worker->phase, memory_order_relaxed) != PHASE_DRAINING;
 }
 
+enum worker_confinement life_confinement(const struct segment *segment, uint64_t ref) {
+        const struct layout_worker *worker;
+        uint32_t confinement;
+
+        assert(segment && segment->workers.first);
+
+        if (segment->layout_number < LAYOUT_OF_CONFINEMENT || ref == 0 ||
+            worker_ref_index(ref) >= segment->worker_count)
+                return CONFINEMENT_UNSAID;
+        worker = segment_worker(segment, worker_ref_index(ref));
+        /* Acquire, as the life word is read after it: the successor's word shows the successor's life. */
+        confinement = atomic_load_explicit(&worker->confinement, memory_order_acquire);
+        return life_is_live(segment, ref) && confinement <= CONFINEMENT_REFUSED
+                       ? (enum worker_confinement) confinement
+                       : CONFINEMENT_UNSAID;
+}
+
 bool life_process_is_gone(const struct segment *segment, uint32_t worker_index) {
         const struct layout_worker *worker;
         uint32_t word, pid;

@@ -28,6 +28,9 @@ bool life_may_be_given(const struct segment *segment, uint64_t ref, uint32_t poo
 /* Proof by the robust word (FUTEX_OWNER_DIED) or by the process being gone (pid and start time).
  * Never by a time-out (S3). */
 bool life_is_proven_dead(const struct segment *segment, uint64_t ref);
+/* What this very worker says of its confinement (P7). UNSAID: it has said nothing (yet), or its word is none of these, or
+ * its entry is another's by now; and in a segment of layout 1, where the word may be a predecessor's (L3). */
+enum worker_confinement life_confinement(const struct segment *segment, uint64_t ref);
 
 enum life_news { LIFE_NEWS_DEATH = 1 << 0, LIFE_NEWS_MEMBERS = 1 << 1, LIFE_NEWS_DOORBELL = 1 << 2 };
 struct life_watch { /* what the last call saw; zero it first */

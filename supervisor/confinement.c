@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* P7: workers that could not confine themselves to their own files are told once in a life of the supervisor: it is the
  * host's, so of one is of all. Their word is input (P1). Must not touch: anything. */
-#include <stdatomic.h>
-
 #include "base/log.h"
+#include "shm/life.h"
 #include "supervisor/manager.h"
 
-static const char *reason_of(uint32_t confinement) {
+static const char *reason_of(enum worker_confinement confinement) {
         if (confinement == CONFINEMENT_ABSENT)
                 return "this kernel has no Landlock (Linux 5.13, CONFIG_SECURITY_LANDLOCK, `landlock` in lsm=)";
         if (confinement == CONFINEMENT_REFUSED)
@@ -21,9 +20,7 @@ void confinement_look(struct manager *manager) {
 
                 if (process->pid == 0 || process->ref == 0)
                         continue;
-                reason = reason_of(atomic_load_explicit(
-                        &segment_worker(manager->segment, worker_ref_index(process->ref))->confinement,
-                        memory_order_relaxed));
+                reason = reason_of(life_confinement(manager->segment, process->ref));
                 if (!reason)
                         continue;
                 manager->unconfined_told = true;

@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/process.h"
 #include "base/url.h"
+#include "shm/life.h"
 #include "supervisor/cli/format.h"
 #include "supervisor/cli/view.h"
 
@@ -95,10 +96,10 @@ static uint64_t silent_span(const struct layout_worker *raw, uint64_t now_usec) 
         return span_until(now_usec, atomic_load(&raw->ping_usec));
 }
 
-static struct view_worker read_worker(const struct layout_worker *raw, uint32_t index, uint64_t life,
+static struct view_worker read_worker(const struct segment *segment, uint32_t index, uint64_t life,
                                       uint64_t now_usec) {
-        uint32_t phase = atomic_load(&raw->phase), pid = atomic_load(&raw->pid),
-                 confinement = atomic_load(&raw->confinement);
+        const struct layout_worker *raw = segment_worker(segment, index);
+        uint32_t phase = atomic_load(&raw->phase), pid = atomic_load(&raw->pid);
         bool exists = process_is(pid, atomic_load(&raw->start_ticks));
         bool says_live = (life & 0xff) == LIFE_LIVE || (life & 0xff) == LIFE_ENTERING;
         struct view_worker worker = {
@@ -116,10 +117,9 @@ static struct view_worker read_worker(const struct layout_worker *raw, uint32_t 
                 .event_count = atomic_load(&raw->event_count),
                 .takeover_is_fifo = atomic_load(&raw->takeover_is_fifo) == 1,
                 .nice = atomic_load(&raw->nice),
-                .confinement = confinement <= CONFINEMENT_REFUSED ? (enum worker_confinement) confinement
-                                                                  : CONFINEMENT_UNSAID,
         };
 
+        worker.confinement = life_confinement(segment, worker.ref);
         worker.is_draining = atomic_load(&raw->drain_ref) == worker.ref;
         return worker;
 }
@@ -138,7 +138,7 @@ static void read_workers(const struct segment *segment, struct view *view) {
                         view->unreadable_count++;
                         continue;
                 }
-                view->workers[view->worker_count++] = read_worker(raw, i, life, view->now_usec);
+                view->workers[view->worker_count++] = read_worker(segment, i, life, view->now_usec);
         }
 }
 

@@ -148,6 +148,18 @@ Test(cli_view, a_zombie_does_not_live_s10) {
         cr_assert_eq(waitpid(pid, NULL, 0), pid);
 }
 
+/* A process of layout 1 takes an entry over and leaves what stands in words that it does not know. */
+Test(cli_view, a_word_that_layout_1_does_not_clear_is_nobodys_l3) {
+        _cleanup_view_ struct view view = {}, before = {};
+
+        atomic_store(&segment_worker(writable, 0)->confinement, CONFINEMENT_FILES);
+        view_read(readable, &view);
+        cr_expect_eq(view.workers[0].confinement, CONFINEMENT_FILES, "it says so, and it is its word");
+        readable->layout_number = 1;
+        view_read(readable, &before);
+        cr_expect_eq(before.workers[0].confinement, CONFINEMENT_UNSAID, "perhaps its predecessor's");
+}
+
 /* M14: the source is cleaned as far as the session that is behind, and the operator hears which holds it. */
 Test(cli_view, a_session_that_holds_the_clean_up_is_told_m14) {
         struct layout_config config = { .session = "refunds/archive",
