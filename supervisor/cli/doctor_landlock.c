@@ -46,34 +46,78 @@ static int try_in_child(void) {
         return WEXITSTATUS(status) == NOT_REFUSED ? NOT_REFUSED : -WEXITSTATUS(status);
 }
 
-static const struct view_worker *first_of(const struct doctor *doctor, enum worker_confinement confinement) {
-        for (uint32_t i = 0; i < doctor->view.worker_count; i++)
-                if (doctor->view.workers[i].is_live && doctor->view.workers[i].confinement == confinement)
-                        return &doctor->view.workers[i];
-        return NULL;
+/* ---- what workers say ---------------------------------------------------------------------------------------- */
+struct said {
+        unsigned live, confined;
+        const struct view_worker *unconfined, *silent; /* one of them; NULL: none */
+};
+
+static struct said said_by(const struct view *view) {
+        struct said said = {};
+
+        for (uint32_t i = 0; i < view->worker_count; i++) {
+                const struct view_worker *worker = &view->workers[i];
+
+                if (!worker->is_live)
+                        continue;
+                said.live++;
+                if (worker->confinement == CONFINEMENT_FILES)
+                        said.confined++;
+                else if (worker->confinement == CONFINEMENT_UNSAID)
+                        said.silent = worker;
+                else
+                        said.unconfined = worker;
+        }
+        return said;
 }
 
-void doctor_look_landlock(struct doctor *doctor) {
-        const struct view_worker *refused = first_of(doctor, CONFINEMENT_REFUSED);
-        int r = try_in_child();
-
+/* ---- the row -------------------------------------------------------------------------------------------------- */
+static void not_here(struct doctor *doctor, int r) {
         if (r == -ENOSYS || r == -EOPNOTSUPP)
                 doctor_bad(doctor, WHAT,
                            "Linux 5.13 or later with CONFIG_SECURITY_LANDLOCK, and `landlock` in lsm=",
                            "not there (%s): " REACH, strerror(-r));
-        else if (r < 0)
+        else
                 doctor_bad(doctor, WHAT,
                            "let landlock_create_ruleset() and its sisters through the container's filter",
                            "refused here (%s): " REACH, strerror(-r));
-        else if (r == NOT_REFUSED)
+}
+
+/* Here it works, so no worker that is confined is contradicted. */
+static void not_known(struct doctor *doctor, const struct said *said) {
+        if (said->live == 0)
+                doctor_unknown(doctor, WHAT, "start the service: `systemctl start baton`",
+                               "it works here; no worker runs that could be confined");
+        else if (doctor->view.layout_number < LAYOUT_OF_CONFINEMENT)
+                doctor_unknown(
+                        doctor, WHAT, "the next start after a stop makes a new segment, where workers say it",
+                        "it works here; whether workers are confined is not known: they have no word for it "
+                        "in a segment of layout %u",
+                        doctor->view.layout_number);
+        else
+                doctor_unknown(doctor, WHAT, "look again: a worker says it before it touches an event",
+                               "it works here; %u of %u workers are confined, worker %u has not said it yet",
+                               said->confined, said->live, said->silent->index);
+}
+
+void doctor_look_landlock(struct doctor *doctor) {
+        struct said said = said_by(&doctor->view);
+        int r = try_in_child();
+
+        if (r == NOT_REFUSED)
                 doctor_bad(doctor, WHAT, "report it: a kernel's defect",
                            "in force, and it refuses nothing: " REACH);
-        else if (refused || first_of(doctor, CONFINEMENT_ABSENT))
+        else if (r >= 0 && said.unconfined)
                 doctor_bad(doctor, WHAT, "run Baton by its unit, as shipped, and start it anew",
-                           "it works here, and worker %u may not use it: " REACH,
-                           (refused ? refused : first_of(doctor, CONFINEMENT_ABSENT))->index);
-        else if (first_of(doctor, CONFINEMENT_FILES))
-                doctor_ok(doctor, WHAT, "workers reach their own sources and destination alone");
+                           "it works here, and worker %u says that %s: " REACH, said.unconfined->index,
+                           said.unconfined->confinement == CONFINEMENT_ABSENT
+                                   ? "the kernel has none"
+                                   : "the kernel refuses it to it");
+        else if (r < 0 && (said.unconfined || said.confined < said.live || said.live == 0))
+                not_here(doctor, r);
+        else if (said.live == 0 || said.confined < said.live)
+                not_known(doctor, &said);
         else
-                doctor_ok(doctor, WHAT, "it works here; no worker has said what it has of it");
+                doctor_ok(doctor, WHAT, "all %u workers reach their own sources and destination alone",
+                          said.live);
 }

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `baton doctor`: what a row says of what it found. */
+#include <criterion/criterion.h>
+#include <criterion/redirect.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "supervisor/cli/doctor.h"
+
+TestSuite(cli_doctor, .init = cr_redirect_stdout);
+
+static char said[8192];
+
+/* What one look printed. */
+static const char *look(void (*doctor_look)(struct doctor *doctor), struct doctor *doctor) {
+        size_t bytes;
+
+        doctor_look(doctor);
+        (void) fflush(stdout);
+        bytes = fread(said, 1, sizeof(said) - 1, cr_get_redirected_stdout());
+        said[bytes] = '\0';
+        return said;
+}
+
+#define EXPECT(look_function, doctor, words)                                                      \
+        do {                                                                                      \
+                const char *printed = look(look_function, doctor);                                \
+                                                                                                  \
+                cr_expect_not_null(strstr(printed, words), "not \"%s\" but: %s", words, printed); \
+        } while (0)
+
+/* ---- landlock ------------------------------------------------------------------------------------------------ */
+static bool has_landlock(void) {
+        return syscall(SYS_landlock_create_ruleset, NULL, 0, 1U) > 0;
+}
+
+#define WORKERS 3u
+static struct view_worker workers[WORKERS];
+
+static struct doctor with_workers(uint32_t count, const enum worker_confinement *words) {
+        for (uint32_t i = 0; i < count; i++)
+                workers[i] = (struct view_worker){ .index = 7 + i, .is_live = true, .confinement = words[i] };
+        return (struct doctor){
+                .has_view = true,
+                .view = { .layout_number = LAYOUT_NUMBER, .workers = workers, .worker_count = count }
+        };
+}
+
+#define OF(...)                                                                                            \
+        with_workers(sizeof((enum worker_confinement[]){ __VA_ARGS__ }) / sizeof(enum worker_confinement), \
+                     (const enum worker_confinement[]){ __VA_ARGS__ })
+
+Test(cli_doctor, P7_who_is_confined_is_well) {
+        struct doctor doctor = OF(CONFINEMENT_FILES, CONFINEMENT_FILES);
+
+        EXPECT(doctor_look_landlock, &doctor,
+               "ok   landlock               all 2 workers reach their own sources");
+        cr_expect_eq(doctor.bad_count + doctor.unknown_count, 0u);
+}
+
+Test(cli_doctor, P7_who_is_not_confined_is_named_with_the_reason) {
+        struct doctor doctor = OF(CONFINEMENT_FILES, CONFINEMENT_REFUSED);
+
+        EXPECT(doctor_look_landlock, &doctor, "bad  landlock ");
+        if (has_landlock())
+                cr_expect(strstr(said, "worker 8 says that the kernel refuses it"), "%s", said);
+        doctor = OF(CONFINEMENT_ABSENT, CONFINEMENT_UNSAID);
+        EXPECT(doctor_look_landlock, &doctor, "bad  landlock ");
+        if (has_landlock())
+                cr_expect(strstr(said, "worker 7 says that the kernel has none"), "%s", said);
+}
+
+/* Where the machine cannot do it, that is what is known of them. */
+static void expect_unknown(struct doctor *doctor, const char *words) {
+        EXPECT(doctor_look_landlock, doctor, has_landlock() ? "?    landlock " : "bad  landlock ");
+        if (has_landlock())
+                cr_expect(strstr(said, words), "not \"%s\" but: %s", words, said);
+}
+
+Test(cli_doctor, P7_what_nobody_has_said_is_not_well) {
+        struct doctor doctor = {};
+
+        expect_unknown(&doctor, "no worker runs that could be confined");
+        doctor = OF(CONFINEMENT_FILES, CONFINEMENT_UNSAID);
+        expect_unknown(&doctor, "1 of 2 workers are confined, worker 8 has not said it yet");
+        doctor = OF(CONFINEMENT_UNSAID);
+        expect_unknown(&doctor, "0 of 1 workers are confined, worker 7 has not said it yet");
+        doctor = OF(CONFINEMENT_FILES);
+        workers[0].is_live = false;
+        expect_unknown(&doctor, "no worker runs that could be confined");
+        doctor = OF(CONFINEMENT_UNSAID);
+        doctor.view.layout_number = 1;
+        expect_unknown(&doctor, "they have no word for it in a segment of layout 1");
+}
