@@ -110,7 +110,7 @@ static int lock_name_of(int fd, struct lock_name *ret_name) {
         return 0;
 }
 
-/* A process that holds a flock on this very file, from /proc/locks; 0 if none can be named (a process of
+/* A process that holds a flock on this very file, from /proc/locks; 0 if none can be named (it has just gone, or is of
  * another pid namespace). */
 static int workers_lock_holder(int fd) {
         struct lock_name ours;
@@ -140,9 +140,18 @@ static int workers_lock_holder(int fd) {
         return holder_pid;
 }
 
+const char *workers_lock_holder_name(int holder_pid, char ret_name[WORKERS_HOLDER_BYTES]) {
+        if (holder_pid > 0)
+                (void) snprintf(ret_name, WORKERS_HOLDER_BYTES, "worker pid %d", holder_pid);
+        else
+                (void) snprintf(ret_name, WORKERS_HOLDER_BYTES, "a worker whose pid is not known here");
+        return ret_name;
+}
+
 int workers_lock_exclusive(const char *state_directory, int *ret_fd, int *ret_holder_pid,
                            struct failure *ret_failure) {
         _cleanup_fd_ int fd = -1;
+        char name[WORKERS_HOLDER_BYTES];
         int holder_pid, r;
 
         assert(state_directory);
@@ -160,10 +169,9 @@ int workers_lock_exclusive(const char *state_directory, int *ret_fd, int *ret_ho
                         *ret_holder_pid = holder_pid;
                 return failure_set(
                         ret_failure, -EBUSY, FAILURE_UNAVAILABLE,
-                        "No new segment can be made: a worker of this state directory (%s) still "
-                        "lives, process %d (0 = not visible from here). Wait until it has left, or "
-                        "stop it.",
-                        state_directory, holder_pid);
+                        "No new segment can be made: %s still lives, of this state directory (%s). Wait "
+                        "until it has left, or stop it.",
+                        workers_lock_holder_name(holder_pid, name), state_directory);
         }
         if (r < 0)
                 return failure_set(ret_failure, r, failure_kind_of_errno(r),

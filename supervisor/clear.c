@@ -86,7 +86,7 @@ static int wait_until_gone(const struct directories *directories, struct failure
 int clear_run(const struct directories *directories, struct failure *ret_failure) {
         _cleanup_fd_ int lock_fd = -1, workers_fd = -1;
         uint64_t since_usec = clock_usec();
-        char span[32];
+        char span[32], name[WORKERS_HOLDER_BYTES];
         int holder = 0, r;
 
         r = supervisor_lock_take(directories->state, &lock_fd, ret_failure);
@@ -96,7 +96,8 @@ int clear_run(const struct directories *directories, struct failure *ret_failure
         if (r != -EBUSY)
                 return r; /* 0, nobody is left: the rule */
         log_line(MESSAGE_WORKERS_CLEARED, LOG_NOTICE, &(struct log_fields){ .pid = holder },
-                 "workers are left (pid %d): they finish their batch and leave", holder);
+                 "workers are left (%s): they finish their batch and leave",
+                 workers_lock_holder_name(holder, name));
         r = wait_until_gone(directories, ret_failure);
         if (r < 0)
                 return r;

@@ -35,14 +35,14 @@ static void holder_signal(struct manager *manager, pid_t pid, uint64_t waited_us
 
 /* L5: in the log, in STATUS= and for `baton status`. */
 static void wait_say(struct manager *manager, pid_t holder, uint64_t waited_usec) {
-        char text[sizeof manager->wait_reason + 128], span[32] = "";
+        char text[sizeof manager->wait_reason + 128], span[32] = "", name[WORKERS_HOLDER_BYTES];
 
         if (waited_usec < manager->config->adopt_timeout_usec)
                 clock_format_span(manager->config->adopt_timeout_usec - waited_usec, span, sizeof span);
-        (void) snprintf(
-                text, sizeof text,
-                "a new segment has to wait until worker pid %d has left the one before (%s); %s%s it is ended",
-                holder, manager->wait_reason, *span ? "after " : "now", span);
+        (void) snprintf(text, sizeof text,
+                        "a new segment has to wait until %s has left the one before (%s); %s%s it is ended",
+                        workers_lock_holder_name(holder, name), manager->wait_reason,
+                        *span ? "after " : "now", span);
         notify_waits(manager, text);
         waits_tell(manager->directories.runtime, text);
         if (*span)

@@ -45,6 +45,16 @@ static void without_owner(const struct state_facts *facts, struct state *ret) {
                 set(ret, STATE_WAITING, "no worker has taken it yet");
 }
 
+/* Pid 0: no entry is that worker's; it was given up since, or taken after they were read. */
+static void without_its_owner(const struct state_facts *facts, struct state *ret) {
+        if (facts->owner_pid > 0)
+                set(ret, STATE_WAITING, "its worker, pid %d, is gone and nobody has taken it over yet",
+                    facts->owner_pid);
+        else
+                set(ret, STATE_WAITING,
+                    "its worker is not known: it is gone and nobody has taken it over yet, or it has only just joined");
+}
+
 /* The owner cannot be asked, so what its status says is old. */
 static void with_silent_owner(const struct state_facts *facts, struct state *ret) {
         char span[FORMAT_BYTES];
@@ -99,8 +109,7 @@ void state_of_session(const struct state_facts *facts, struct state *ret_state) 
         else if (facts->slot->state != SLOT_OWNED)
                 without_owner(facts, ret_state);
         else if (!facts->owner_is_live)
-                set(ret_state, STATE_WAITING, "its worker, pid %d, is gone and nobody has taken it over yet",
-                    facts->owner_pid);
+                without_its_owner(facts, ret_state);
         else if (facts->owner_silent_usec >= facts->stall_timeout_usec && facts->owner_silent_usec > 0)
                 with_silent_owner(facts, ret_state);
         else if (!facts->status)

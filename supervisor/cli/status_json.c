@@ -36,11 +36,12 @@ static const char *worker_state(const struct view *view, const struct view_worke
 }
 
 static json_t *worker_json(const struct view *view, const struct view_worker *worker) {
-        return json_pack("{s:i, s:i, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:b, s:i}", "worker",
-                         (int) worker->index, "pid", worker->pid, "state", worker_state(view, worker),
-                         "phase", status_phase_name(worker->phase), "sessions", (int) worker->session_count,
-                         "events", number(worker->event_count), "commits", number(worker->commit_count),
-                         "transaction_usec", age(view, worker->transaction_since_usec), "silent_usec",
+        return json_pack("{s:i, s:o, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:b, s:i}", "worker",
+                         (int) worker->index, "pid", number_if(worker->pid > 0, (uint64_t) worker->pid),
+                         "state", worker_state(view, worker), "phase", status_phase_name(worker->phase),
+                         "sessions", (int) worker->session_count, "events", number(worker->event_count),
+                         "commits", number(worker->commit_count), "transaction_usec",
+                         age(view, worker->transaction_since_usec), "silent_usec",
                          number(worker->silent_usec), "running_usec", age(view, worker->entered_usec),
                          "takeover_fifo", (int) worker->takeover_is_fifo, "nice", worker->nice);
 }

@@ -155,7 +155,10 @@ static void print_workers(const struct view *view, const struct view_pool *pool,
                 if (worker->pool_index != pool->index)
                         continue;
                 table_cell(&table, "%u", worker->index);
-                table_cell(&table, "%d", worker->pid);
+                if (worker->pid > 0)
+                        table_cell(&table, "%d", worker->pid);
+                else
+                        table_cell(&table, "unknown");
                 table_cell(&table, "%s", status_phase_name(worker->phase));
                 table_cell(&table, "%u", worker->session_count);
                 table_cell(&table, "%s", format_count(worker->event_count, a));
@@ -172,8 +175,10 @@ static void session_cells(const struct view_session *session, bool with_rate, st
 
         table_cell(table, "%s", session->name);
         table_cell(table, "%s", state_name(session->state.word));
-        if (session->owner_ref)
+        if (session->owner_ref && session->owner_pid > 0)
                 table_cell(table, "%u (pid %d)", worker_ref_index(session->owner_ref), session->owner_pid);
+        else if (session->owner_ref)
+                table_cell(table, "%u (unknown)", worker_ref_index(session->owner_ref));
         else
                 table_cell(table, "nobody");
         /* An epoch is segment number × 2^32 + changes of owner: shown as the two, like "3.17". */

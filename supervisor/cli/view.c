@@ -106,7 +106,7 @@ static struct view_worker read_worker(const struct segment *segment, uint32_t in
                 .ref = worker_ref(index, life >> 8),
                 .index = index,
                 .pool_index = atomic_load(&raw->pool_index),
-                .pid = (int) pid,
+                .pid = pid <= INT32_MAX ? (int) pid : 0,
                 .is_live = says_live && exists,
                 .is_gone = (says_live && !exists) || (life & 0xff) == LIFE_DEAD,
                 .phase = phase < PHASE_COUNT ? (enum worker_phase) phase : PHASE_STARTING,

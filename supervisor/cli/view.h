@@ -15,7 +15,7 @@
 struct view_worker {
         uint64_t ref; /* 0: it stands in no entry that could be believed */
         uint32_t index, pool_index;
-        int pid;
+        int pid;      /* 0: its record names nobody */
         bool is_live; /* entering or live, and its process exists */
         bool is_gone; /* its entry says live, its process is gone: a takeover is due */
         bool is_draining;

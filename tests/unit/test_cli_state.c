@@ -137,3 +137,15 @@ Test(cli_state, attention_is_stopped_and_stalled_alone) {
         for (unsigned word = 0; word < STATE_COUNT; word++)
                 cr_assert_eq(state_needs_attention(word), word == STATE_STOPPED || word == STATE_STALLED);
 }
+
+Test(cli_state, an_owner_that_nobody_names_is_not_pid_0_c4) {
+        struct state_facts facts = healthy();
+        const char *why;
+
+        facts.owner_is_live = false;
+        cr_assert_str_eq(word_of(&facts, &why), "waiting");
+        cr_expect_str_eq(why, "its worker, pid 77, is gone and nobody has taken it over yet");
+        facts.owner_pid = 0;
+        cr_assert_str_eq(word_of(&facts, &why), "waiting");
+        cr_expect(strstr(why, "its worker is not known"), "%s", why);
+}

@@ -123,6 +123,44 @@ Test(cli_view, a_reading_says_what_stands_there_s10) {
         cr_assert_null(view_find_session(&view, "nobody"));
 }
 
+/* Its entry is another's, or nobody's, by now; or the record in it names no process. */
+Test(cli_view, a_worker_without_a_pid_is_unknown_and_never_pid_0_c4) {
+        _cleanup_view_ struct view view = {}, nameless = {};
+        struct layout_worker *worker = segment_worker(writable, 0);
+        uint64_t life = atomic_load(&worker->life);
+        json_t *json, *pool;
+        char *text;
+
+        atomic_store(&worker->life, (life & ~0xffULL) | LIFE_FREE);
+        view_read(readable, &view);
+        text = text_of(&view);
+        cr_expect(strstr(text, "  0 (unknown)  "), "%s", text);
+        cr_expect_null(strstr(text, "pid 0"), "%s", text);
+        free(text);
+        cr_expect(strstr(view_find_session(&view, "orders")->state.why, "its worker is not known"), "%s",
+                  view_find_session(&view, "orders")->state.why);
+        atomic_store(&worker->life, life);
+
+        for (uint32_t pid = 0;; pid = UINT32_MAX) {
+                atomic_store(&worker->pid, pid);
+                view_read(readable, &nameless);
+                text = text_of(&nameless);
+                cr_expect(strstr(text, "  0  unknown  "), "%s", text);
+                cr_expect_null(strstr(text, "pid 0"), "%s", text);
+                cr_expect_null(strstr(text, "pid -"), "%s", text);
+                free(text);
+                json = json_of(&nameless);
+                pool = json_array_get(json_object_get(json, "destinations"), 0);
+                cr_expect(json_is_null(
+                        json_object_get(json_array_get(json_object_get(pool, "workers"), 0), "pid")));
+                json_decref(json);
+                view_done(&nameless);
+                if (pid != 0)
+                        break;
+        }
+        atomic_store(&worker->pid, (uint32_t) getpid());
+}
+
 /* S3: a hung supervisor reaps nobody, and a worker that was killed is a zombie then, not alive. */
 Test(cli_view, a_zombie_does_not_live_s10) {
         _cleanup_view_ struct view view = {};

@@ -150,3 +150,11 @@ Test(shm_workers_lock, no_state_directory) {
         cr_assert_eq(workers_lock_exclusive("/nonexistent/baton", &fd, NULL, &failure), -ENOENT);
         cr_assert_eq(fd, -7);
 }
+
+/* What every sentence about a holder says: that of "pid 0" would be of a process that there is not. */
+Test(shm_workers_lock, s11_a_holder_that_is_not_known_is_not_pid_0) {
+        char name[WORKERS_HOLDER_BYTES];
+
+        cr_expect_str_eq(workers_lock_holder_name(4194304, name), "worker pid 4194304");
+        cr_expect_str_eq(workers_lock_holder_name(0, name), "a worker whose pid is not known here");
+}
