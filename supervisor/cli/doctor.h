@@ -27,6 +27,9 @@ void doctor_unknown(struct doctor *doctor, const char *what, const char *advice,
  * not ours to read. */
 int doctor_environment_of(int pid, const char *name, char **ret_value);
 
+/* Of the supervisor, where one runs; else 0. */
+int doctor_supervisor_pid(const struct doctor *doctor);
+
 /* doctor_host.c: what the machine gives; doctor_service.c: what the service's processes have of it. */
 void doctor_look_kernel(struct doctor *doctor);
 void doctor_look_clock(struct doctor *doctor);

@@ -66,8 +66,7 @@ void doctor_look_bus(struct doctor *doctor) {
                 doctor_ok(doctor, WHAT, "none is asked for (bus-name in [baton])");
                 return;
         }
-        if (!doctor->has_view || doctor->view.supervisor == SUPERVISOR_NONE ||
-            doctor->view.supervisor == SUPERVISOR_GONE) {
+        if (doctor_supervisor_pid(doctor) == 0) {
                 doctor_unknown(doctor, WHAT, "start the service: `systemctl start baton`",
                                "no supervisor runs that could have %s", name);
                 return;

@@ -68,9 +68,9 @@ void doctor_look_credentials(struct doctor *doctor) {
         char advice[PATH_MAX + 64];
         int r;
 
-        if (!look_files(doctor) || !doctor->has_view || doctor->view.supervisor_pid <= 0)
+        if (!look_files(doctor) || doctor_supervisor_pid(doctor) == 0)
                 return;
-        r = doctor_environment_of(doctor->view.supervisor_pid, "CREDENTIALS_DIRECTORY", &used);
+        r = doctor_environment_of(doctor_supervisor_pid(doctor), "CREDENTIALS_DIRECTORY", &used);
         if (r >= 0 && used)
                 r = directory_look(used, &findings);
         else if (r == -ENOENT)

@@ -25,7 +25,7 @@ int doctor_environment_of(int pid, const char *name, char **ret_value) {
         (void) snprintf(path, sizeof(path), "/proc/%d/environ", pid);
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
-                return -errno;
+                return errno == ENOENT ? -ESRCH : -errno;
         r = fd_pread_all(fd, text, sizeof(text) - 1, 0, &bytes);
         if (r < 0)
                 return r;
@@ -38,12 +38,18 @@ int doctor_environment_of(int pid, const char *name, char **ret_value) {
         return -ENOENT;
 }
 
-void doctor_look_supervisor(struct doctor *doctor) {
-        _cleanup_free_ char *watchdog = NULL;
-        int pid = doctor->view.supervisor_pid, r;
+int doctor_supervisor_pid(const struct doctor *doctor) {
+        return doctor->has_view && doctor->view.supervisor != SUPERVISOR_NONE &&
+                               doctor->view.supervisor != SUPERVISOR_GONE
+                       ? doctor->view.supervisor_pid
+                       : 0;
+}
 
-        if (!doctor->has_view || doctor->view.supervisor == SUPERVISOR_NONE ||
-            doctor->view.supervisor == SUPERVISOR_GONE) {
+void doctor_look_supervisor(struct doctor *doctor) {
+        int pid = doctor_supervisor_pid(doctor), r;
+        _cleanup_free_ char *watchdog = NULL;
+
+        if (pid == 0) {
                 doctor_unknown(doctor, "supervisor", START, "none runs with %s", doctor->directories.runtime);
                 return;
         }
@@ -113,18 +119,22 @@ static int status_number(int pid, const char *name) {
 
 void doctor_look_sandbox(struct doctor *doctor) {
         const struct view_worker *worker = any_worker(doctor, "sandbox");
-        int filter, supervisor_filter;
+        int pid = doctor_supervisor_pid(doctor), filter, supervisor_filter;
 
         if (!worker)
                 return;
         filter = status_number(worker->pid, "Seccomp");
-        supervisor_filter = status_number(doctor->view.supervisor_pid, "Seccomp");
+        supervisor_filter = pid > 0 ? status_number(pid, "Seccomp") : -1;
         if (filter < 0)
                 doctor_unknown(doctor, "sandbox", "run doctor as root", "/proc/%d/status cannot be read",
                                worker->pid);
         else if (filter != 2)
                 doctor_bad(doctor, "sandbox", "a kernel with CONFIG_SECCOMP_FILTER",
                            "workers have no system-call filter");
+        else if (supervisor_filter < 0)
+                doctor_unknown(doctor, "sandbox", pid > 0 ? "run doctor as root" : START,
+                               "workers filter their own system calls; %s",
+                               pid > 0 ? "of the supervisor it cannot be read" : "no supervisor runs");
         else if (supervisor_filter != 2)
                 doctor_bad(doctor, "sandbox",
                            "run Baton by its unit, as shipped (systemd-analyze security baton)",

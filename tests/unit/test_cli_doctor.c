@@ -3,9 +3,13 @@
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
 #include <errno.h>
+#include <seccomp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "supervisor/cli/doctor.h"
@@ -94,4 +98,59 @@ Test(cli_doctor, P7_what_nobody_has_said_is_not_well) {
         doctor = OF(CONFINEMENT_UNSAID);
         doctor.view.layout_number = 1;
         expect_unknown(&doctor, "they have no word for it in a segment of layout 1");
+}
+
+/* ---- what the service's processes have ---------------------------------------------------------------------- */
+/* A child with a system-call filter, as a worker has one; ended by child_end(). */
+static pid_t child_filtered(void) {
+        scmp_filter_ctx filter;
+        int ready[2];
+        char byte;
+        pid_t pid;
+
+        cr_assert_eq(pipe(ready), 0);
+        pid = fork();
+        cr_assert_geq(pid, 0);
+        if (pid == 0) {
+                (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+                filter = seccomp_init(SCMP_ACT_ALLOW);
+                if (!filter || seccomp_load(filter) < 0)
+                        _exit(1);
+                (void) !write(ready[1], "y", 1);
+                for (;;)
+                        (void) pause();
+        }
+        (void) close(ready[1]);
+        cr_assert_eq(read(ready[0], &byte, 1), 1);
+        (void) close(ready[0]);
+        return pid;
+}
+
+static void child_end(pid_t pid) {
+        cr_assert_eq(kill(pid, SIGKILL), 0);
+        cr_assert_eq(waitpid(pid, NULL, 0), pid);
+}
+
+/* What is said of the supervisor is of one that runs: the number of one that is gone is another's, or nobody's. */
+Test(cli_doctor, a_supervisor_that_is_gone_has_no_sandbox_and_no_credentials) {
+        struct doctor doctor = OF(CONFINEMENT_FILES);
+        pid_t pid = child_filtered();
+
+        doctor.config_path = "/nowhere/baton.conf";
+        workers[0].pid = pid;
+        doctor.view.supervisor = SUPERVISOR_GONE;
+        doctor.view.supervisor_pid = 0x7ffffffe;
+        EXPECT(doctor_look_sandbox, &doctor,
+               "?    sandbox                workers filter their own system calls");
+        doctor.view.supervisor = SUPERVISOR_NONE;
+        doctor.view.supervisor_pid = 0;
+        EXPECT(doctor_look_sandbox, &doctor, "no supervisor runs");
+        doctor.view.supervisor = SUPERVISOR_GONE;
+        doctor.view.supervisor_pid = 0x7ffffffe;
+        cr_expect_str_empty(look(doctor_look_credentials, &doctor));
+        doctor.view.supervisor = SUPERVISOR_RUNNING;
+        EXPECT(doctor_look_credentials, &doctor, "?    credentials ");
+        doctor.view.supervisor_pid = pid;
+        EXPECT(doctor_look_sandbox, &doctor, "ok   sandbox ");
+        child_end(pid);
 }
