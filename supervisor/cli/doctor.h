@@ -29,6 +29,9 @@ int doctor_environment_of(int pid, const char *name, char **ret_value);
 
 /* Of the supervisor, where one runs; else 0. */
 int doctor_supervisor_pid(const struct doctor *doctor);
+/* As whom the service runs: the user of the supervisor that runs, else of the unit as shipped. It is the buffer. */
+#define DOCTOR_USER_BYTES 64
+const char *doctor_service_user(const struct doctor *doctor, char ret_name[DOCTOR_USER_BYTES]);
 
 /* doctor_host.c: what the machine gives; doctor_service.c: what the service's processes have of it. */
 void doctor_look_kernel(struct doctor *doctor);

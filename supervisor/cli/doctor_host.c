@@ -65,16 +65,43 @@ void doctor_look_clock(struct doctor *doctor) {
 }
 
 /* ---- directories ------------------------------------------------------------------------------------------ */
-static void look_owner(struct doctor *doctor, const char *what, const char *path, const struct stat *status) {
-        const struct passwd *owner = getpwuid(status->st_uid), *service = getpwnam(UNIT_USER);
+/* Who is neither root nor that user can only compare owners; whoever runs Baton by hand owns the directory. */
+static int owner_may(const char *user_name, const struct stat *status) {
+        const struct passwd *user = getpwnam(user_name);
 
-        if (service && service->pw_uid != status->st_uid && status->st_uid != geteuid())
-                doctor_bad(doctor, what, "`chown -R " UNIT_USER ":" UNIT_USER "` it, with Baton stopped",
-                           "%s belongs to %s, not to the service's user", path,
-                           owner ? owner->pw_name : "nobody");
+        return status->st_uid == geteuid() || (user && user->pw_uid == status->st_uid);
+}
+
+/* What the service's user may do, since nobody else will write there. */
+static void look_rights(struct doctor *doctor, const char *what, const char *path,
+                        const struct stat *status) {
+        const struct passwd *owner = getpwuid(status->st_uid);
+        char owner_name[DOCTOR_USER_BYTES], user[DOCTOR_USER_BYTES], advice[PATH_MAX + 256];
+        int may;
+
+        if (owner)
+                (void) snprintf(owner_name, sizeof(owner_name), "%s", owner->pw_name);
         else
-                doctor_ok(doctor, what, "%s, of %s, mode %03o", path, owner ? owner->pw_name : "nobody",
-                          status->st_mode & 0777);
+                (void) snprintf(owner_name, sizeof(owner_name), "user %u", status->st_uid);
+        may = unit_user_may(doctor_service_user(doctor, user), path, R_OK | W_OK | X_OK);
+        if (may < 0 && geteuid() != 0)
+                may = owner_may(user, status);
+        (void) snprintf(
+                advice, sizeof(advice),
+                "with Baton stopped, `chown -R %s: %s && chmod u=rwx %s` (the unit, as shipped, does so at its start)",
+                user, path, path);
+        if (may == -ENOENT)
+                doctor_unknown(doctor, what, "the package makes user " UNIT_USER,
+                               "%s, of %s: there is no user %s", path, owner_name, user);
+        else if (may < 0)
+                doctor_unknown(doctor, what, "run doctor as root", "%s: what user %s may cannot be found out",
+                               path, user);
+        else if (may == 0)
+                doctor_bad(doctor, what, advice,
+                           "%s is of %s, mode %03o: user %s, as whom the service runs, may not write there",
+                           path, owner_name, status->st_mode & 07777, user);
+        else
+                doctor_ok(doctor, what, "%s, of %s, mode %03o", path, owner_name, status->st_mode & 0777);
 }
 
 void doctor_look_directories(struct doctor *doctor) {
@@ -87,7 +114,7 @@ void doctor_look_directories(struct doctor *doctor) {
                            "the unit makes it (StateDirectory=); else `install -d -o " UNIT_USER "` it",
                            "%s: %s", state, strerror(errno));
         else
-                look_owner(doctor, "state directory", state, &status);
+                look_rights(doctor, "state directory", state, &status);
         if (stat(runtime, &status) < 0 || statfs(runtime, &place) < 0) {
                 doctor_unknown(doctor, "runtime directory",
                                "start the service: it makes it (RuntimeDirectory=)", "%s: %s", runtime,
@@ -100,17 +127,20 @@ void doctor_look_directories(struct doctor *doctor) {
                            "costs disk writes",
                            runtime);
         else
-                look_owner(doctor, "runtime directory", runtime, &status);
+                look_rights(doctor, "runtime directory", runtime, &status);
 }
 
 /* ---- lock files -------------------------------------------------------------------------------------------- */
 static void look_lock(struct doctor *doctor, const char *name) {
+        char path[600], user[DOCTOR_USER_BYTES], advice[700];
         _cleanup_fd_ int fd = -1;
-        char path[600];
 
         (void) snprintf(path, sizeof(path), "%s/%s", doctor->directories.state, name);
+        (void) snprintf(advice, sizeof(advice), "`chown %s: %s`", doctor_service_user(doctor, user), path);
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (fd >= 0)
+        if (fd >= 0 && unit_user_may(user, path, R_OK | W_OK) == 0)
+                doctor_bad(doctor, name, advice, "user %s, as whom the service runs, may not write it", user);
+        else if (fd >= 0)
                 doctor_ok(doctor, name, "there");
         else if (errno == ENOENT)
                 doctor_unknown(doctor, name, "start the service: it makes it", "not there yet");

@@ -3,6 +3,7 @@
  * the kernel is asked (/proc), of workers' priorities their own words in the segment. Must not touch: anything. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,30 @@ int doctor_supervisor_pid(const struct doctor *doctor) {
                                doctor->view.supervisor != SUPERVISOR_GONE
                        ? doctor->view.supervisor_pid
                        : 0;
+}
+
+/* "Seccomp:\t2" of /proc/PID/status; the first of several. -1: it cannot be read. */
+static int status_number(int pid, const char *name) {
+        char path[64], line[256];
+        int number = -1;
+        FILE *file;
+
+        (void) snprintf(path, sizeof(path), "/proc/%d/status", pid);
+        file = fopen(path, "re");
+        while (file && number < 0 && fgets(line, sizeof(line), file))
+                if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':')
+                        number = (int) strtol(line + strlen(name) + 1, NULL, 10);
+        if (file)
+                (void) fclose(file);
+        return number;
+}
+
+const char *doctor_service_user(const struct doctor *doctor, char ret_name[DOCTOR_USER_BYTES]) {
+        int pid = doctor_supervisor_pid(doctor), uid = pid > 0 ? status_number(pid, "Uid") : -1;
+        const struct passwd *user = uid >= 0 ? getpwuid((uid_t) uid) : NULL;
+
+        (void) snprintf(ret_name, DOCTOR_USER_BYTES, "%s", user ? user->pw_name : UNIT_USER);
+        return ret_name;
 }
 
 void doctor_look_supervisor(struct doctor *doctor) {
@@ -99,22 +124,6 @@ void doctor_look_priorities(struct doctor *doctor) {
                            worker->nice);
         else
                 doctor_ok(doctor, "priorities", "takeover threads SCHED_FIFO, workers nice %d", worker->nice);
-}
-
-/* "Seccomp:\t2" of /proc/PID/status. */
-static int status_number(int pid, const char *name) {
-        char path[64], line[256];
-        int number = -1;
-        FILE *file;
-
-        (void) snprintf(path, sizeof(path), "/proc/%d/status", pid);
-        file = fopen(path, "re");
-        while (file && number < 0 && fgets(line, sizeof(line), file))
-                if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':')
-                        number = (int) strtol(line + strlen(name) + 1, NULL, 10);
-        if (file)
-                (void) fclose(file);
-        return number;
 }
 
 void doctor_look_sandbox(struct doctor *doctor) {

@@ -3,11 +3,14 @@
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -153,4 +156,97 @@ Test(cli_doctor, a_supervisor_that_is_gone_has_no_sandbox_and_no_credentials) {
         doctor.view.supervisor_pid = pid;
         EXPECT(doctor_look_sandbox, &doctor, "ok   sandbox ");
         child_end(pid);
+}
+
+/* ---- as whom the service runs ---------------------------------------------------------------------------------- */
+#define SERVICE_UID 64999u
+static bool has_service_user;
+
+/* In place of the C library's: the package's user, whether it is installed here or not. */
+struct passwd *getpwnam(const char *name) {
+        static char service_name[] = UNIT_USER, root_name[] = "root";
+        static struct passwd service = { .pw_name = service_name,
+                                         .pw_uid = SERVICE_UID,
+                                         .pw_gid = SERVICE_UID };
+        static struct passwd root = { .pw_name = root_name };
+
+        if (strcmp(name, root_name) == 0)
+                return &root;
+        return has_service_user && strcmp(name, UNIT_USER) == 0 ? &service : NULL;
+}
+
+/* In memory, and where every user gets through. */
+static struct doctor with_directory(void) {
+        struct doctor doctor = {};
+
+        (void) snprintf(doctor.directories.state, sizeof(doctor.directories.state),
+                        "/dev/shm/baton-doctor-XXXXXX");
+        cr_assert_not_null(mkdtemp(doctor.directories.state), "%s", strerror(errno));
+        cr_assert_eq(chmod(doctor.directories.state, 0755), 0);
+        memcpy(doctor.directories.runtime, doctor.directories.state, sizeof(doctor.directories.runtime));
+        has_service_user = true;
+        return doctor;
+}
+
+static bool is_root(void) {
+        if (geteuid() == 0)
+                return true;
+        cr_skip_test("rights of another user are asked for as root");
+        return false;
+}
+
+Test(cli_doctor, a_directory_is_judged_with_the_rights_of_the_services_user) {
+        struct doctor doctor;
+        const char *state;
+
+        if (!is_root())
+                return;
+        doctor = with_directory();
+        state = doctor.directories.state;
+        EXPECT(doctor_look_directories, &doctor, "bad  state directory ");
+        cr_expect(strstr(said, "bad  runtime directory "), "%s", said);
+        cr_expect(strstr(said,
+                         "is of root, mode 755: user baton, as whom the service runs, may not write there"),
+                  "%s", said);
+        cr_expect(strstr(said, "chown -R baton: /dev/shm/"), "%s", said);
+        cr_assert_eq(chown(state, SERVICE_UID, SERVICE_UID), 0);
+        EXPECT(doctor_look_directories, &doctor, "ok   state directory ");
+        cr_expect(strstr(said, "ok   runtime directory "), "%s", said);
+        cr_assert_eq(chmod(state, 0550), 0);
+        EXPECT(doctor_look_directories, &doctor, "bad  state directory ");
+        /* Nobody that the service could run as: not known, whoever owns it. */
+        has_service_user = false;
+        EXPECT(doctor_look_directories, &doctor, "?    state directory ");
+        cr_assert_eq(rmdir(state), 0);
+}
+
+/* By hand, as root: that is who writes there. */
+Test(cli_doctor, who_runs_is_asked_before_who_would) {
+        struct doctor doctor;
+
+        if (!is_root())
+                return;
+        doctor = with_directory();
+        doctor.has_view = true;
+        doctor.view.supervisor = SUPERVISOR_RUNNING;
+        doctor.view.supervisor_pid = getpid();
+        EXPECT(doctor_look_directories, &doctor, "ok   state directory ");
+        cr_assert_eq(rmdir(doctor.directories.state), 0);
+}
+
+Test(cli_doctor, a_lock_that_the_services_user_may_not_write_is_bad) {
+        struct doctor doctor;
+        char path[600];
+
+        if (!is_root())
+                return;
+        doctor = with_directory();
+        (void) snprintf(path, sizeof(path), "%s/workers.lock", doctor.directories.state);
+        cr_assert_eq(close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0640)), 0);
+        EXPECT(doctor_look_locks, &doctor, "bad  workers.lock ");
+        cr_expect(strstr(said, "?    supervisor.lock "), "%s", said);
+        cr_assert_eq(chown(path, SERVICE_UID, SERVICE_UID), 0);
+        EXPECT(doctor_look_locks, &doctor, "ok   workers.lock ");
+        cr_assert_eq(unlink(path), 0);
+        cr_assert_eq(rmdir(doctor.directories.state), 0);
 }
