@@ -2,6 +2,9 @@
 /* What `baton doctor` knows when it looks, and how its looks report. */
 #pragma once
 
+#include <limits.h>
+#include <sys/stat.h>
+
 #include "base/directories.h"
 #include "supervisor/cli/unit.h"
 #include "supervisor/cli/view.h"
@@ -26,6 +29,17 @@ void doctor_unknown(struct doctor *doctor, const char *what, const char *advice,
 /* A variable of a process' environment, as it was started with. 0 and a new text; -ENOENT: it has none; other -errno:
  * not ours to read. */
 int doctor_environment_of(int pid, const char *name, char **ret_value);
+
+/* doctor_way.c. Not root's, and not of who asks. */
+bool doctor_is_foreign(uid_t uid);
+struct doctor_way {
+        struct stat status;  /* of what stands at the end: never a link */
+        unsigned link_count; /* symbolic links on the way */
+        char open_step[PATH_MAX + NAME_MAX +
+                       2]; /* a step that others could put another thing in place of; "" */
+};
+/* 0 or -errno, of the step that is not there or not ours to see. */
+int doctor_way_follow(const char *path, struct doctor_way *ret_way);
 
 /* Of the supervisor, where one runs; else 0. */
 int doctor_supervisor_pid(const struct doctor *doctor);

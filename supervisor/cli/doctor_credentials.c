@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Credentials: whether those that are configuration are for the service alone, and whether this command was given what
- * the service reads. Must not touch: anything; of a credential it looks at the name and the mode. */
+ * the service reads. Must not touch: anything; of a credential it looks at the name, the
+ * owner and the mode. */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,80 +14,102 @@
 
 #define WHAT "credentials"
 
-struct findings {
-        unsigned count;      /* drop-ins */
-        char open[NAME_MAX]; /* one of them that others may read; "": none */
-};
+static bool is_drop_in(const char *name) {
+        size_t length = strlen(name);
 
-/* 0 or -errno. */
-static int directory_look(const char *path, struct findings *ret_findings) {
-        struct findings findings = {};
+        return name[0] != '.' && length > 5 && strcmp(name + length - 5, ".conf") == 0;
+}
+
+/* Drop-ins of the directory. The number, or -errno. */
+static int drop_ins_count(const char *path) {
         struct dirent *entry;
-        struct stat status;
-        size_t length;
+        int count = 0;
         DIR *directory;
 
         directory = opendir(path);
         if (!directory)
                 return -errno;
-        while ((entry = readdir(directory))) {
-                length = strlen(entry->d_name);
-                if (entry->d_name[0] == '.' || length <= 5 ||
-                    strcmp(entry->d_name + length - 5, ".conf") != 0)
-                        continue;
-                findings.count++;
-                if (fstatat(dirfd(directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) >= 0 &&
-                    (status.st_mode & 077) != 0)
-                        (void) snprintf(findings.open, sizeof(findings.open), "%s", entry->d_name);
-        }
+        while ((entry = readdir(directory)))
+                count += is_drop_in(entry->d_name);
         (void) closedir(directory);
-        *ret_findings = findings;
-        return 0;
+        return count;
 }
 
-/* Where the unit has them from: NAME.credentials beside NAME.conf. False: one of them is open, and that was said. */
+/* False: it was said what is bad about it. A link is judged by what stands at its end, and by who may replace it. */
+static bool look_file(struct doctor *doctor, const char *path) {
+        struct doctor_way way;
+        struct stat status;
+        int r;
+
+        r = doctor_way_follow(path, &way);
+        if (r >= 0 && doctor_is_foreign(way.status.st_uid))
+                doctor_bad(doctor, WHAT,
+                           "`chown root:` and `chmod 600` it: systemd reads it for the service, as root",
+                           "%s may be read and changed by user %u, whose file it is", path,
+                           way.status.st_uid);
+        else if (r >= 0 && (way.status.st_mode & 077) != 0)
+                doctor_bad(doctor, WHAT, "`chmod 600` it: systemd reads it for the service, as root",
+                           "%s may be read by others than its owner", path);
+        else if (r >= 0 && way.open_step[0])
+                doctor_bad(doctor, WHAT, "`chown root:` and `chmod go-w` the directory that this stands in",
+                           "of %s others may replace %s, which is on the way", path, way.open_step);
+        else if (lstat(path, &status) >= 0 && S_ISLNK(status.st_mode))
+                doctor_bad(doctor, WHAT, "put the file itself there, by `install -m 600`",
+                           "%s is a symbolic link%s, and systemd passes over it: the service does not get it",
+                           path, r < 0 ? " to nothing that can be seen" : "");
+        else
+                return true;
+        return false;
+}
+
+/* Where the unit has them from: NAME.credentials beside NAME.conf. False: something is bad about one, and was said. */
 static bool look_files(struct doctor *doctor) {
+        char directory_path[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
         size_t length = strlen(doctor->config_path);
-        struct findings findings = {};
-        char path[PATH_MAX];
+        struct dirent *entry;
+        bool are_well = true;
+        DIR *directory;
 
         if (length > 5 && strcmp(doctor->config_path + length - 5, ".conf") == 0)
                 length -= 5;
-        (void) snprintf(path, sizeof(path), "%.*s.credentials", (int) length, doctor->config_path);
-        if (directory_look(path, &findings) < 0 || !findings.open[0])
-                return true;
-        doctor_bad(doctor, WHAT, "`chmod 600` it: systemd reads it for the service, as root",
-                   "%s/%s may be read by others than its owner", path, findings.open);
-        return false;
+        (void) snprintf(directory_path, sizeof(directory_path), "%.*s.credentials", (int) length,
+                        doctor->config_path);
+        directory = opendir(directory_path);
+        while (directory && are_well && (entry = readdir(directory)))
+                if (is_drop_in(entry->d_name)) {
+                        (void) snprintf(path, sizeof(path), "%s/%s", directory_path, entry->d_name);
+                        are_well = look_file(doctor, path);
+                }
+        if (directory)
+                (void) closedir(directory);
+        return are_well;
 }
 
 void doctor_look_credentials(struct doctor *doctor) {
         const char *given = getenv("CREDENTIALS_DIRECTORY");
         _cleanup_free_ char *used = NULL;
-        struct findings findings = {};
         char advice[PATH_MAX + 64];
-        int r;
+        int count = 0, r;
 
         if (!look_files(doctor) || doctor_supervisor_pid(doctor) == 0)
                 return;
         r = doctor_environment_of(doctor_supervisor_pid(doctor), "CREDENTIALS_DIRECTORY", &used);
         if (r >= 0 && used)
-                r = directory_look(used, &findings);
+                r = count = drop_ins_count(used);
         else if (r == -ENOENT)
                 r = 0; /* it was given none */
         if (r < 0) {
                 doctor_unknown(doctor, WHAT, "run doctor as root", "of the supervisor: %s", strerror(-r));
                 return;
         }
-        if (findings.count == 0 || !used)
+        if (count == 0 || !used)
                 doctor_ok(doctor, WHAT, "the service has none that are configuration");
         else if (given && strcmp(given, used) == 0)
-                doctor_ok(doctor, WHAT, "%u drop-ins of %s are read", findings.count, used);
+                doctor_ok(doctor, WHAT, "%d drop-ins of %s are read", count, used);
         else {
                 (void) snprintf(advice, sizeof(advice),
                                 "as root: `env CREDENTIALS_DIRECTORY=%s baton doctor`", used);
                 doctor_unknown(doctor, WHAT, advice,
-                               "the service reads %u drop-ins of %s, and this command does not",
-                               findings.count, used);
+                               "the service reads %d drop-ins of %s, and this command does not", count, used);
         }
 }

@@ -8,6 +8,7 @@
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -249,4 +250,102 @@ Test(cli_doctor, a_lock_that_the_services_user_may_not_write_is_bad) {
         EXPECT(doctor_look_locks, &doctor, "ok   workers.lock ");
         cr_assert_eq(unlink(path), 0);
         cr_assert_eq(rmdir(doctor.directories.state), 0);
+}
+
+/* ---- credentials ------------------------------------------------------------------------------------------------- */
+static char base[512];
+
+static const char *in_base(const char *name) {
+        static char paths[4][700];
+        static unsigned next;
+        char *path = paths[next++ % 4];
+
+        (void) snprintf(path, sizeof(paths[0]), "%s/%s", base, name);
+        return path;
+}
+
+static void file_put(const char *path, mode_t mode) {
+        cr_assert_eq(close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600)), 0);
+        cr_assert_eq(chmod(path, mode), 0);
+}
+
+/* BASE/baton.credentials, with BASE/baton.conf beside it, and BASE/elsewhere. */
+static struct doctor with_credentials(void) {
+        struct doctor doctor = with_directory();
+        static char config_path[700];
+
+        (void) snprintf(base, sizeof(base), "%s", doctor.directories.state);
+        (void) snprintf(config_path, sizeof(config_path), "%s/baton.conf", base);
+        doctor.config_path = config_path;
+        cr_assert_eq(mkdir(in_base("baton.credentials"), 0750), 0);
+        cr_assert_eq(mkdir(in_base("elsewhere"), 0755), 0);
+        return doctor;
+}
+
+static void credentials_remove(void) {
+        char command[600];
+
+        (void) snprintf(command, sizeof(command), "rm -r %s", base);
+        cr_assert_eq(system(command), 0); /* NOLINT(cert-env33-c): a path that mkdtemp() made */
+}
+
+Test(cli_doctor, a_credential_that_others_may_read_is_bad) {
+        struct doctor doctor = with_credentials();
+
+        file_put(in_base("baton.credentials/a.conf"), 0600);
+        cr_expect_str_empty(look(doctor_look_credentials, &doctor), "%s", said);
+        cr_assert_eq(chmod(in_base("baton.credentials/a.conf"), 0640), 0);
+        EXPECT(doctor_look_credentials, &doctor, "bad  credentials ");
+        cr_expect(strstr(said, "/a.conf may be read by others than its owner"), "%s", said);
+        credentials_remove();
+}
+
+/* Its own mode is 0777 and means nothing: the file at its end counts, and that systemd passes over links. */
+Test(cli_doctor, a_link_is_judged_by_the_file_at_its_end) {
+        struct doctor doctor = with_credentials();
+
+        file_put(in_base("elsewhere/a"), 0600);
+        cr_assert_eq(symlink("../elsewhere/b", in_base("baton.credentials/a.conf")), 0);
+        cr_assert_eq(symlink("a", in_base("elsewhere/b")), 0);
+        EXPECT(doctor_look_credentials, &doctor, "a.conf is a symbolic link, and systemd passes over it");
+        cr_expect_null(strstr(said, "may be read"), "%s", said);
+        cr_assert_eq(chmod(in_base("elsewhere/a"), 0644), 0);
+        EXPECT(doctor_look_credentials, &doctor, "/a.conf may be read by others than its owner");
+        cr_assert_eq(unlink(in_base("elsewhere/a")), 0);
+        EXPECT(doctor_look_credentials, &doctor, "is a symbolic link to nothing that can be seen");
+        cr_assert_eq(symlink("b", in_base("elsewhere/a")), 0);
+        EXPECT(doctor_look_credentials, &doctor,
+               "is a symbolic link to nothing that can be seen"); /* a loop */
+        credentials_remove();
+}
+
+/* systemd follows the link that the directory is; whoever may replace it, or a file in it, has the service read his. */
+Test(cli_doctor, a_directory_by_a_link_is_well_unless_others_may_replace_it) {
+        struct doctor doctor = with_credentials();
+
+        file_put(in_base("elsewhere/a.conf"), 0600);
+        cr_assert_eq(rmdir(in_base("baton.credentials")), 0);
+        cr_assert_eq(symlink(in_base("elsewhere"), in_base("baton.credentials")), 0);
+        cr_expect_str_empty(look(doctor_look_credentials, &doctor), "%s", said);
+        cr_assert_eq(chmod(in_base("elsewhere"), 0777), 0);
+        EXPECT(doctor_look_credentials, &doctor, "others may replace ");
+        cr_expect(strstr(said, in_base("elsewhere/a.conf, which is on the way")), "%s", said);
+        cr_assert_eq(chmod(in_base("elsewhere"), 01777), 0);
+        cr_expect_str_empty(look(doctor_look_credentials, &doctor), "sticky, and the file is ours: %s", said);
+        cr_assert_eq(chmod(base, 0775), 0);
+        EXPECT(doctor_look_credentials, &doctor, "others may replace ");
+        cr_expect(strstr(said, in_base("baton.credentials, which is on the way")), "%s", said);
+        credentials_remove();
+}
+
+Test(cli_doctor, a_credential_of_another_user_is_his_to_read) {
+        struct doctor doctor;
+
+        if (!is_root())
+                return;
+        doctor = with_credentials();
+        file_put(in_base("baton.credentials/a.conf"), 0600);
+        cr_assert_eq(chown(in_base("baton.credentials/a.conf"), SERVICE_UID, SERVICE_UID), 0);
+        EXPECT(doctor_look_credentials, &doctor, "a.conf may be read and changed by user 64999");
+        credentials_remove();
 }

@@ -43,6 +43,28 @@ static void expect_doctor(struct guest *guest, const char *command, const char *
                 world_fail(&guest->world, "%s does not say \"%s\":\n%s", command, words, guest->world.output);
 }
 
+/* systemd passes over a link in the directory, and doctor says so; its mode of 0777 harms nobody. */
+static void expect_link_is_passed_over(struct guest *guest) {
+        shell(guest, "umask 077; printf '" SOURCE("linked") "' >/etc/baton/linked && "
+                                                            "ln -s ../linked " CREDENTIALS "/linked.conf");
+        expect_doctor(guest, "baton doctor",
+                      "bad  credentials            " CREDENTIALS
+                      "/linked.conf is a symbolic link, and systemd passes over it");
+        supervisor_renew(guest);
+        shell(guest, "test -e " USED "/baton_ledger.conf && test ! -e " USED "/baton_linked.conf");
+        shell(guest, "rm " CREDENTIALS "/linked.conf /etc/baton/linked");
+}
+
+/* What the directory itself links to is read. */
+static void expect_directory_link_is_followed(struct guest *guest) {
+        shell(guest, "mv " CREDENTIALS " /etc/elsewhere && ln -s ../elsewhere " CREDENTIALS);
+        supervisor_renew(guest);
+        shell(guest, "test -e " USED "/baton_ledger.conf");
+        expect_doctor(guest, "env CREDENTIALS_DIRECTORY=" USED " baton doctor",
+                      "ok   credentials            1 drop-ins");
+        shell(guest, "rm " CREDENTIALS " && mv /etc/elsewhere " CREDENTIALS);
+}
+
 static void loaded(struct guest *guest) {
         users_make(guest);
         outbox_of(guest, "ledger");
@@ -59,6 +81,8 @@ static void loaded(struct guest *guest) {
               "env CREDENTIALS_DIRECTORY=" USED " baton check | grep -q '^session ledger: .*exactly-once'");
         shell(guest, "systemctl reload baton && baton upgrade && systemctl reload baton && "
                      "baton status --json | grep -q '\"ledger\"'");
+        expect_link_is_passed_over(guest);
+        expect_directory_link_is_followed(guest);
         shell(guest, "chmod 644 " CREDENTIALS "/ledger.conf");
         expect_doctor(guest, "baton doctor",
                       "bad  credentials            " CREDENTIALS "/ledger.conf may be read");
