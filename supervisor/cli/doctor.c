@@ -76,6 +76,7 @@ static void look_segment(struct doctor *doctor) {
                                r == -EACCES ? "run doctor as root, or as the user that Baton runs as"
                                             : "`baton status` says more",
                                "%s", failure.text);
+        (void) view_read_waits(doctor->directories.runtime, &doctor->view);
 }
 
 static int run(const struct invocation *invocation) {

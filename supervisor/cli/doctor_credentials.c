@@ -91,8 +91,13 @@ void doctor_look_credentials(struct doctor *doctor) {
         char advice[PATH_MAX + 64];
         int count = 0, r;
 
-        if (!look_files(doctor) || doctor_supervisor_pid(doctor) == 0)
+        if (!look_files(doctor))
                 return;
+        if (doctor_supervisor_pid(doctor) == 0) {
+                doctor_unknown(doctor, WHAT, "start the service: `systemctl start baton`",
+                               "no supervisor runs that could have been given some");
+                return;
+        }
         r = doctor_environment_of(doctor_supervisor_pid(doctor), "CREDENTIALS_DIRECTORY", &used);
         if (r >= 0 && used)
                 r = count = drop_ins_count(used);

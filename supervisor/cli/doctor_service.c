@@ -40,8 +40,7 @@ int doctor_environment_of(int pid, const char *name, char **ret_value) {
 }
 
 int doctor_supervisor_pid(const struct doctor *doctor) {
-        return doctor->has_view && doctor->view.supervisor != SUPERVISOR_NONE &&
-                               doctor->view.supervisor != SUPERVISOR_GONE
+        return doctor->view.supervisor != SUPERVISOR_NONE && doctor->view.supervisor != SUPERVISOR_GONE
                        ? doctor->view.supervisor_pid
                        : 0;
 }
@@ -78,7 +77,10 @@ void doctor_look_supervisor(struct doctor *doctor) {
                 doctor_unknown(doctor, "supervisor", START, "none runs with %s", doctor->directories.runtime);
                 return;
         }
-        if (doctor->view.supervisor == SUPERVISOR_SILENT)
+        if (doctor->view.supervisor == SUPERVISOR_WAITING)
+                doctor_bad(doctor, "supervisor", "it goes on by itself then", "pid %d waits: %s", pid,
+                           doctor->view.waits);
+        else if (doctor->view.supervisor == SUPERVISOR_SILENT)
                 doctor_bad(doctor, "supervisor",
                            "systemd's watchdog replaces it; else `systemctl kill -s KILL baton`: "
                            "workers go on",

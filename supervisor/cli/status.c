@@ -6,23 +6,7 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "supervisor/cli/format.h"
 #include "supervisor/cli/status.h"
-#include "supervisor/waits.h"
-
-/* A supervisor that has no segment yet is not in the one that is there (L5). */
-static bool read_waits(const char *runtime_directory, struct view *view) {
-        char text[sizeof(view->waits)];
-        pid_t pid;
-
-        if (waits_read(runtime_directory, &pid, text, sizeof(text)) < 0)
-                return false;
-        format_foreign(text, sizeof(text), view->waits, sizeof(view->waits));
-        view->supervisor = SUPERVISOR_WAITING;
-        view->supervisor_pid = (int) pid;
-        view->supervisor_silent_usec = 0;
-        return true;
-}
 
 int status_open_segment(const struct invocation *invocation, const char *runtime_directory,
                         struct segment **ret_segment) {
@@ -31,7 +15,7 @@ int status_open_segment(const struct invocation *invocation, const char *runtime
         int r;
 
         r = segment_open(runtime_directory, false, ret_segment, &failure);
-        if (r < 0 && read_waits(runtime_directory, &view))
+        if (r < 0 && view_read_waits(runtime_directory, &view))
                 return cli_fail(invocation, EXIT_CODE_ATTENTION, "the supervisor (pid %d) waits: %s",
                                 view.supervisor_pid, view.waits);
         if (r == -ENOENT)
@@ -93,7 +77,7 @@ static int run(const struct invocation *invocation) {
                 sleep_usec(sample_usec);
         }
         view_read(segment, &view);
-        (void) read_waits(directories.runtime, &view);
+        (void) view_read_waits(directories.runtime, &view);
         if (sample)
                 view_set_rates(&view, &before);
         if (!invocation->values[CLI_JSON])

@@ -13,6 +13,7 @@
 #include "shm/life.h"
 #include "supervisor/cli/format.h"
 #include "supervisor/cli/view.h"
+#include "supervisor/waits.h"
 
 /* At rest its loop beats about once a second; five times that is silence. */
 #define SUPERVISOR_SILENCE_USEC (5 * USEC_PER_SEC)
@@ -269,6 +270,21 @@ void view_read(const struct segment *segment, struct view *ret_view) {
         for (uint32_t i = 0; i < used; i++)
                 read_session(segment, i, &view);
         *ret_view = view;
+}
+
+bool view_read_waits(const char *runtime_directory, struct view *view) {
+        char text[sizeof(view->waits)];
+        pid_t pid;
+
+        assert(runtime_directory && view);
+
+        if (waits_read(runtime_directory, &pid, text, sizeof(text)) < 0)
+                return false;
+        format_foreign(text, sizeof(text), view->waits, sizeof(view->waits));
+        view->supervisor = SUPERVISOR_WAITING;
+        view->supervisor_pid = (int) pid;
+        view->supervisor_silent_usec = 0;
+        return true;
 }
 
 void view_done(struct view *view) {

@@ -86,6 +86,9 @@ struct view {
 
 /* Reads everything once. Never fails on what a worker wrote: such things are counted and said. */
 void view_read(const struct segment *segment, struct view *ret_view);
+/* A supervisor that has no segment yet is not in the one that is there (L5): then it takes that one's place in the view,
+ * which may be empty. False: nobody waits. */
+bool view_read_waits(const char *runtime_directory, struct view *view);
 void view_done(struct view *view);
 #define _cleanup_view_ _cleanup_(view_done)
 

@@ -16,7 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "supervisor/cli/command.h"
 #include "supervisor/cli/doctor.h"
+#include "supervisor/waits.h"
 
 TestSuite(cli_doctor, .init = cr_redirect_stdout);
 
@@ -151,7 +153,7 @@ Test(cli_doctor, a_supervisor_that_is_gone_has_no_sandbox_and_no_credentials) {
         EXPECT(doctor_look_sandbox, &doctor, "no supervisor runs");
         doctor.view.supervisor = SUPERVISOR_GONE;
         doctor.view.supervisor_pid = 0x7ffffffe;
-        cr_expect_str_empty(look(doctor_look_credentials, &doctor));
+        EXPECT(doctor_look_credentials, &doctor, "no supervisor runs that could have been given some");
         doctor.view.supervisor = SUPERVISOR_RUNNING;
         EXPECT(doctor_look_credentials, &doctor, "?    credentials ");
         doctor.view.supervisor_pid = pid;
@@ -253,6 +255,8 @@ Test(cli_doctor, a_lock_that_the_services_user_may_not_write_is_bad) {
 }
 
 /* ---- credentials ------------------------------------------------------------------------------------------------- */
+#define NO_COMPLAINT "?    credentials            no supervisor runs that could have been given some"
+
 static char base[512];
 
 static const char *in_base(const char *name) {
@@ -293,7 +297,7 @@ Test(cli_doctor, a_credential_that_others_may_read_is_bad) {
         struct doctor doctor = with_credentials();
 
         file_put(in_base("baton.credentials/a.conf"), 0600);
-        cr_expect_str_empty(look(doctor_look_credentials, &doctor), "%s", said);
+        EXPECT(doctor_look_credentials, &doctor, NO_COMPLAINT);
         cr_assert_eq(chmod(in_base("baton.credentials/a.conf"), 0640), 0);
         EXPECT(doctor_look_credentials, &doctor, "bad  credentials ");
         cr_expect(strstr(said, "/a.conf may be read by others than its owner"), "%s", said);
@@ -326,12 +330,12 @@ Test(cli_doctor, a_directory_by_a_link_is_well_unless_others_may_replace_it) {
         file_put(in_base("elsewhere/a.conf"), 0600);
         cr_assert_eq(rmdir(in_base("baton.credentials")), 0);
         cr_assert_eq(symlink(in_base("elsewhere"), in_base("baton.credentials")), 0);
-        cr_expect_str_empty(look(doctor_look_credentials, &doctor), "%s", said);
+        EXPECT(doctor_look_credentials, &doctor, NO_COMPLAINT);
         cr_assert_eq(chmod(in_base("elsewhere"), 0777), 0);
         EXPECT(doctor_look_credentials, &doctor, "others may replace ");
         cr_expect(strstr(said, in_base("elsewhere/a.conf, which is on the way")), "%s", said);
         cr_assert_eq(chmod(in_base("elsewhere"), 01777), 0);
-        cr_expect_str_empty(look(doctor_look_credentials, &doctor), "sticky, and the file is ours: %s", said);
+        EXPECT(doctor_look_credentials, &doctor, NO_COMPLAINT); /* sticky, and the file is ours */
         cr_assert_eq(chmod(base, 0775), 0);
         EXPECT(doctor_look_credentials, &doctor, "others may replace ");
         cr_expect(strstr(said, in_base("baton.credentials, which is on the way")), "%s", said);
@@ -347,5 +351,28 @@ Test(cli_doctor, a_credential_of_another_user_is_his_to_read) {
         file_put(in_base("baton.credentials/a.conf"), 0600);
         cr_assert_eq(chown(in_base("baton.credentials/a.conf"), SERVICE_UID, SERVICE_UID), 0);
         EXPECT(doctor_look_credentials, &doctor, "a.conf may be read and changed by user 64999");
+        credentials_remove();
+}
+
+/* ---- a supervisor that waits -------------------------------------------------------------------------------------- */
+extern const struct command command_doctor;
+
+/* It is not in the segment that is there, as it has none yet (L5). */
+Test(cli_doctor, L5_a_supervisor_that_waits_is_seen) {
+        struct doctor doctor = with_credentials();
+        struct invocation invocation = { .command = &command_doctor };
+        char wanted[128];
+        size_t bytes;
+
+        invocation.values[CLI_CONFIG] = doctor.config_path;
+        invocation.values[CLI_STATE] = invocation.values[CLI_RUNTIME] = base;
+        waits_tell(base, "for a worker that does not leave");
+        cr_expect_eq(command_doctor.run(&invocation), EXIT_CODE_ATTENTION);
+        (void) fflush(stdout);
+        bytes = fread(said, 1, sizeof(said) - 1, cr_get_redirected_stdout());
+        said[bytes] = '\0';
+        (void) snprintf(wanted, sizeof(wanted), "bad  supervisor             pid %d waits: for a worker",
+                        getpid());
+        cr_expect(strstr(said, wanted), "%s", said);
         credentials_remove();
 }
