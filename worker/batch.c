@@ -84,6 +84,12 @@ static void wait_or_stop(struct session *session, const struct failure *failure)
         report_failure(session, failure, is_final);
 }
 
+void batch_source_is_lost(struct session *session, const struct failure *failure) {
+        assert(failure->kind == FAILURE_SYNC);
+        session->blames_source = true;
+        wait_or_stop(session, failure);
+}
+
 /* A source that cannot be opened holds the movement, not the claim: position and epoch are told. */
 static bool source_prepare(struct session *session, struct failure *ret_failure) {
         if (session->source && session->entry->ops->is_stale(session->source))
@@ -380,5 +386,5 @@ bool batch_committed(struct session *session) {
                 report_resumed(session);
         session_watch(session);
         clean_run(session); /* whatever becomes of the next file, what was moved is durable */
-        return rotate_if_due(session) >= 0;
+        return rotate_if_due(session) >= 0 && session->status.phase != SESSION_STOPPED;
 }

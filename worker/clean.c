@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clean-up at the source, after the durable commit: bounded, never in the way of the movement, and only
  * up to what every destination of the source holds durably (M14). A sibling that does not say its
- * position holds the clean-up. Must not touch: rows at or above the smallest checkpoint but to mark them. */
+ * position holds the clean-up. A sync of it that fails is a sync of the source that failed (M7). Must not touch: rows at or above the smallest checkpoint but to mark them. */
 #include "base/clock.h"
 #include "worker/session.h"
 
@@ -61,6 +61,8 @@ void clean_run(struct session *session) {
         if (!session->source || !session->claimed)
                 return;
         session->clean_pending = false;
+        if (lost_is_set(session))
+                return; /* M7: until it is adopted, and then the claim comes here again */
         if (session->entry->ops->clean_up(session->source) == CLEAN_KEEP)
                 return;
         if (session->checkpoint.position == 0 || session->checkpoint.anchor == 0)
@@ -70,9 +72,14 @@ void clean_run(struct session *session) {
                 clean_again(session, CLEAN_RETRY_USEC);
                 return;
         }
-        /* The application holds its lock, or its disk is full: later. It never stops the movement. A handle that
-         * will never do is opened anew by the next pass. */
+        /* The application holds its lock, or its disk is full: later, and the movement goes on. A handle that
+         * will never do is opened anew by the next pass. A sync that failed is another matter (M7): it may have
+         * taken pages along that the application wrote, and the next sync would succeed. */
         if (session->entry->ops->clean(session->source, position, CLEAN_ROWS, &more, &failure) < 0) {
+                if (failure.kind == FAILURE_SYNC) {
+                        batch_source_is_lost(session, &failure);
+                        return;
+                }
                 clean_again(session, CLEAN_RETRY_USEC);
                 if (session->entry->ops->is_stale(session->source))
                         session_set_ready(session);

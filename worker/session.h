@@ -114,6 +114,8 @@ enum batch_outcome batch_run(struct session *session, const struct batch_limits 
 bool batch_committed(struct session *session);
 /* The session's part is void; the failure is told, and it waits or stops. */
 void batch_failed(struct session *session, const struct failure *failure);
+/* M7: a sync of the source failed, outside of a batch: stopped and told, with all other sessions of the source. */
+void batch_source_is_lost(struct session *session, const struct failure *failure);
 /* Before the transaction: source open, attached, something there? False: leave it out. */
 bool batch_prepare(struct session *session, uint64_t now_usec);
 

@@ -244,8 +244,22 @@ static int clean_by_mark(struct source *source, int64_t position, uint32_t row_l
         return 0;
 }
 
+/* M7: the kernel tells of a page that it could not write to whoever syncs next, once, and that was us. */
+static void clean_failed(const struct source *source, int r, const struct failure *failure,
+                         struct failure *ret_failure) {
+        if (failure->kind == FAILURE_SYNC)
+                (void) failure_set(
+                        ret_failure, r, FAILURE_SYNC,
+                        "%s: a sync or a write of its clean-up failed (%.200s), so what was read there may not "
+                        "survive a power cut; look at the disk (kernel log) and at the source, then run `baton adopt`",
+                        source->path, failure->text);
+        else if (ret_failure)
+                *ret_failure = *failure;
+}
+
 int sqlite_source_clean(struct source *source, uint64_t position, uint32_t row_limit, bool *ret_more,
                         struct failure *ret_failure) {
+        struct failure failure = { 0 };
         int r;
 
         assert(source);
@@ -262,10 +276,12 @@ int sqlite_source_clean(struct source *source, uint64_t position, uint32_t row_l
                 return 0;
         }
         r = source->table.clean_up == CLEAN_DELETE
-                    ? clean_by_delete(source, (int64_t) position, row_limit, ret_more, ret_failure)
-                    : clean_by_mark(source, (int64_t) position, row_limit, ret_more, ret_failure);
+                    ? clean_by_delete(source, (int64_t) position, row_limit, ret_more, &failure)
+                    : clean_by_mark(source, (int64_t) position, row_limit, ret_more, &failure);
         /* A -wal that SQLite could open for reading alone stays so, for good: the next piece opens it anew. */
         if (r == -EACCES)
                 db_close(&source->writer);
+        if (r < 0)
+                clean_failed(source, r, &failure, ret_failure);
         return sqlite_source_failed(source, r);
 }
