@@ -57,8 +57,8 @@ static void expect_lost_by(const char *options) {
         clean_now();
         cr_assert_eq(failing_inode, 0, "it was synced");
         expect_phase(0, SESSION_STOPPED);
-        cr_expect_not_null(strstr(status_of(0).reason, "a.db: a sync or a write of its clean-up failed"), "%s",
-                           status_of(0).reason);
+        cr_expect_not_null(strstr(status_of(0).reason, "a.db: a sync or a write of its clean-up failed"),
+                           "%s", status_of(0).reason);
         cr_expect_not_null(strstr(status_of(0).reason, "baton adopt"), "%s", status_of(0).reason);
         cr_expect(lost_is_set(worker.by_slot[0]));
         cr_expect_null(worker.by_slot[0]->source, "M12: it holds nothing");
