@@ -44,8 +44,10 @@ static void processes_pending(struct manager *manager) {
 }
 
 static void act(struct manager *manager) {
-        if (manager->state == MANAGER_SERVING)
+        if (manager->state == MANAGER_SERVING) {
+                intact_look(manager);
                 pools_reconcile(manager);
+        }
         for (uint32_t i = 0; i < LAYOUT_POOL_COUNT_MAX; i++)
                 if (manager->pools[i].used && manager->pools[i].assign_needed)
                         assign_run(manager, i);

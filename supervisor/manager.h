@@ -82,8 +82,9 @@ struct pool {
 };
 
 struct slot_record {
-        uint32_t session;    /* index in the configuration; LAYOUT_NONE: unwanted or free */
-        uint32_t pool_index; /* ours, not what stands in the segment now (P1) */
+        uint32_t session;      /* index in the configuration; LAYOUT_NONE: unwanted or free */
+        uint32_t pool_index;   /* ours, not what stands in the segment now (P1) */
+        uint32_t sibling_slot; /* as written (M14) */
         uint32_t status_sequence;
         uint32_t phase; /* enum session_phase as last told */
         uint32_t failure_kind;
@@ -146,8 +147,9 @@ struct manager {
         /* upgrade.c */
         bool upgrading;       /* workers that run another binary are replaced */
         uint32_t stale_count; /* so many of them are left */
-        /* confinement.c */
+        /* confinement.c, intact.c */
         bool unconfined_told;
+        uint32_t intact_next; /* the slot that is compared next */
         /* watchdog.c */
         sd_event_source *watchdog_source;
         uint64_t watchdog_usec; /* between two looks at what is due; 0: systemd asks for none */
@@ -191,11 +193,14 @@ int upgrade_begin(struct manager *manager, struct failure *ret_failure);
 int upgrade_probe(const struct directories *directories, const char *config_path,
                   struct failure *ret_failure);
 
-/* ---- replace.c, confinement.c ---------------------------------------------------------------------- */
+/* ---- replace.c, confinement.c, intact.c -------------------------------------------------------------- */
 void replace_look(struct manager *manager); /* who is stale */
 /* How many workers a pool is to have now, of which `target` are wanted and `have` are there and stay. */
 uint32_t replace_target(const struct manager *manager, uint32_t pool_index, uint32_t target, uint32_t have);
 void confinement_look(struct manager *manager);
+void intact_look(struct manager *manager); /* after sessions_scan(), while serving */
+/* Before a plan is made of what stands there: a source that is called otherwise would be a session that nobody knows. */
+void intact_look_at_all(struct manager *manager);
 
 /* ---- watchdog.c ------------------------------------------------------------------------------------ */
 int watchdog_start(struct manager *manager, struct failure *ret_failure);
@@ -306,6 +311,9 @@ void pools_scale_again(struct manager *manager, const struct pool before[LAYOUT_
 /* Writes one session's slot: configured, or reconfigured where it differs. */
 void pools_write_slot(struct manager *manager, const struct plan *plan, uint32_t session);
 void pools_write_settings(struct manager *manager, uint32_t pool_index);
+/* Whether the segment holds what was written last: of a pool; of a slot, and true where it did not and now does. */
+bool pools_settings_stand(const struct manager *manager, uint32_t pool_index);
+bool pools_slot_restore(struct manager *manager, uint32_t slot_index);
 /* Workers wanted and there: starts some, chooses some to leave; puts away what is empty. */
 void pools_reconcile(struct manager *manager);
 

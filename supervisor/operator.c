@@ -102,6 +102,7 @@ static int replace_quarantined(struct manager *manager, uint32_t slot_index, str
         _cleanup_(plan_done) struct plan plan = {};
         int r;
 
+        intact_look_at_all(manager);
         slot_unwant(manager->segment, slot_index);
         r = plan_make(manager->segment, manager->config, &plan, ret_failure);
         if (r < 0) {

@@ -69,14 +69,14 @@ void pools_load(struct manager *manager) {
 }
 
 /* ---- settings of a pool -------------------------------------------------------------------------------- */
-void pools_write_settings(struct manager *manager, uint32_t index) {
-        struct pool *pool = &manager->pools[index];
+static struct pool_settings settings_of(const struct manager *manager, uint32_t index) {
+        const struct pool *pool = &manager->pools[index];
         const struct config_destination *destination;
-        struct pool_settings now = {}, wanted = {};
+        struct pool_settings settings;
 
         assert(pool->used && pool->destination != LAYOUT_NONE);
         destination = &manager->config->destinations[pool->destination];
-        wanted = (struct pool_settings){
+        settings = (struct pool_settings){
                 .state = POOL_ACTIVE,
                 .workers_wanted = pool->wanted,
                 .batch_rows = destination->batch_rows,
@@ -86,18 +86,29 @@ void pools_write_settings(struct manager *manager, uint32_t index) {
                 .cores = destination->cores,
                 .fused = destination->fused,
         };
-        if (text_copy(wanted.name, sizeof wanted.name, destination->name) < 0 ||
-            text_copy(wanted.url, sizeof wanted.url, destination->url) < 0)
+        if (text_copy(settings.name, sizeof settings.name, destination->name) < 0 ||
+            text_copy(settings.url, sizeof settings.url, destination->url) < 0)
                 assert(false); /* config_check() bounds both */
-        if (pool_settings_read(manager->segment, index, &now) >= 0) {
-                wanted.sequence = now.sequence;
-                if (now.state == wanted.state && now.workers_wanted == wanted.workers_wanted &&
-                    now.batch_rows == wanted.batch_rows && now.batch_bytes == wanted.batch_bytes &&
-                    now.batch_usec == wanted.batch_usec && now.parked_limit == wanted.parked_limit &&
-                    now.cores == wanted.cores && now.fused == wanted.fused &&
-                    strcmp(now.name, wanted.name) == 0 && strcmp(now.url, wanted.url) == 0)
-                        return;
-        }
+        return settings;
+}
+
+bool pools_settings_stand(const struct manager *manager, uint32_t index) {
+        struct pool_settings now = {}, wanted = settings_of(manager, index);
+
+        return pool_settings_read(manager->segment, index, &now) >= 0 && now.state == wanted.state &&
+               now.workers_wanted == wanted.workers_wanted && now.batch_rows == wanted.batch_rows &&
+               now.batch_bytes == wanted.batch_bytes && now.batch_usec == wanted.batch_usec &&
+               now.parked_limit == wanted.parked_limit && now.cores == wanted.cores &&
+               now.fused == wanted.fused && strcmp(now.name, wanted.name) == 0 &&
+               strcmp(now.url, wanted.url) == 0;
+}
+
+void pools_write_settings(struct manager *manager, uint32_t index) {
+        struct pool_settings wanted;
+
+        if (pools_settings_stand(manager, index))
+                return;
+        wanted = settings_of(manager, index);
         pool_settings_write(manager->segment, index, &wanted);
         for (size_t i = 0; i < PROCESS_COUNT_MAX; i++)
                 if (manager->processes[i].pid > 0 && manager->processes[i].pool_index == index)
@@ -202,18 +213,26 @@ static void bound_wanted(struct manager *manager) {
 }
 
 /* ---- slots ------------------------------------------------------------------------------------------ */
-static void slot_image(const struct plan *plan, uint32_t session_index, struct layout_config *ret_image) {
-        const struct config *config = plan->config;
+static void slot_image(const struct config *config, uint32_t session_index, uint32_t sibling_slot,
+                       struct layout_config *ret_image) {
         const struct config_session *session = &config->sessions[session_index];
         const struct config_source *source = &config->sources[session->source];
-        uint32_t next = source->session_first +
-                        (session_index - source->session_first + 1) % source->session_count;
 
-        *ret_image = (struct layout_config){ .sibling_slot = plan->slot_of_session[next] }; /* M14: a ring */
+        *ret_image = (struct layout_config){ .sibling_slot = sibling_slot };
         if (text_copy(ret_image->session, sizeof ret_image->session, session->name) < 0 ||
             text_copy(ret_image->source, sizeof ret_image->source, source->name) < 0 ||
             text_copy(ret_image->url, sizeof ret_image->url, source->url) < 0)
                 assert(false); /* config_check() bounds all three */
+}
+
+/* M14: a ring over all sessions of a source. */
+static uint32_t sibling_of(const struct plan *plan, uint32_t session_index) {
+        const struct config_source *source =
+                &plan->config->sources[plan->config->sessions[session_index].source];
+        uint32_t next = source->session_first +
+                        (session_index - source->session_first + 1) % source->session_count;
+
+        return plan->slot_of_session[next];
 }
 
 static bool slot_differs(const struct segment *segment, uint32_t slot_index,
@@ -222,7 +241,7 @@ static bool slot_differs(const struct segment *segment, uint32_t slot_index,
 
         return session_config_read(segment, slot_index, &now) < 0 ||
                now.sibling_slot != image->sibling_slot || strcmp(now.session, image->session) != 0 ||
-               strcmp(now.url, image->url) != 0;
+               strcmp(now.source, image->source) != 0 || strcmp(now.url, image->url) != 0;
 }
 
 /* A session that is there already: wanted again if it was leaving, told of what changed. */
@@ -239,6 +258,28 @@ static void slot_keep(struct manager *manager, uint32_t slot_index, const struct
                 manager->pools[manager->slots[slot_index].pool_index].assign_needed = true;
 }
 
+bool pools_slot_restore(struct manager *manager, uint32_t slot_index) {
+        struct layout_slot *slot = segment_slot(manager->segment, slot_index);
+        const struct slot_record *record = &manager->slots[slot_index];
+        struct layout_config image;
+
+        assert(record->used && record->session != LAYOUT_NONE);
+        slot_image(manager->config, record->session, record->sibling_slot, &image);
+        if (!slot_differs(manager->segment, slot_index, &image) &&
+            atomic_load_explicit(&slot->wanted, memory_order_relaxed) == 1 &&
+            atomic_load_explicit(&slot->pool_index, memory_order_relaxed) == record->pool_index)
+                return false;
+        if (atomic_load_explicit(&slot->state, memory_order_acquire) == SLOT_FREE)
+                return false; /* sessions.c puts that back first */
+        /* The place first: who reads the new words finds itself named, or not its own. */
+        atomic_store_explicit(&slot->pool_index, record->pool_index, memory_order_release);
+        atomic_store_explicit(&slot->wanted, 1, memory_order_release);
+        if (slot_reconfigure(manager->segment, slot_index, &image) < 0)
+                return false; /* in this moment it says that it is free */
+        manager->pools[record->pool_index].assign_needed = true;
+        return true;
+}
+
 void pools_write_slot(struct manager *manager, const struct plan *plan, uint32_t session_index) {
         uint32_t slot_index = plan->slot_of_session[session_index];
         uint32_t pool = plan->pool_of_destination[plan->config->sessions[session_index].destination];
@@ -246,7 +287,7 @@ void pools_write_slot(struct manager *manager, const struct plan *plan, uint32_t
         struct layout_config image;
         int r = 0;
 
-        slot_image(plan, session_index, &image);
+        slot_image(plan->config, session_index, sibling_of(plan, session_index), &image);
         if (record->used) {
                 record->pool_index = pool;
                 slot_keep(manager, slot_index, &image);
@@ -256,6 +297,7 @@ void pools_write_slot(struct manager *manager, const struct plan *plan, uint32_t
                 manager->slot_high = MAX_OF(manager->slot_high, slot_index + 1);
         }
         record->session = session_index;
+        record->sibling_slot = image.sibling_slot;
         if (r < 0)
                 log_line(MESSAGE_SEGMENT_DAMAGED, LOG_ERR, &(struct log_fields){ .session = image.session },
                          "session %s cannot be put into slot %u: %s", image.session, slot_index,

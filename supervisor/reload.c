@@ -46,6 +46,7 @@ static int reload_checked(struct manager *manager, struct failure *ret_failure) 
         r = reload_check_geometry(manager->segment, config, ret_failure);
         if (r < 0)
                 return r;
+        intact_look_at_all(manager);
         r = plan_make(manager->segment, config, &plan, ret_failure);
         if (r < 0)
                 return r;
