@@ -361,12 +361,13 @@ static int segment_serve(struct manager *manager, const struct plan *plan, bool 
         watch_members(manager);
         workers = watch_count(manager, LAYOUT_NONE, true);
         if (adopted)
-                manager->config_before = last_good_read(&manager->directories);
+                manager->config_before = last_good_read_applied(&manager->directories);
         if (!manager->config_refused[0])
                 last_good_keep(manager, manager->config);
         pools_apply(manager, plan, manager->config);
         config_free(TAKE(manager->config_before));
         pools_scale_again(manager, before);
+        last_good_applied(manager);
         r = publish(manager, ret_failure);
         if (r < 0)
                 return r;

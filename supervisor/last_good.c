@@ -21,13 +21,15 @@
 #include "supervisor/manager.h"
 
 #define GOOD_NAME "config.good"
+/* The one whose numbers of workers the pools have: good says what is to be, this says what is. */
+#define APPLIED_NAME "config.applied"
 
 static int runtime_open(const struct directories *directories) {
         return open(directories->runtime, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 /* ---- keeping it ----------------------------------------------------------------------------------------- */
-static int keep(const struct directories *directories, const struct config *config) {
+static int keep(const struct directories *directories, const char *name, const struct config *config) {
         _cleanup_fd_ int directory_fd = runtime_open(directories);
         _cleanup_free_ char *text = NULL;
         int r;
@@ -37,16 +39,23 @@ static int keep(const struct directories *directories, const struct config *conf
         r = config_write(config, &text);
         if (r < 0)
                 return r;
-        return file_replace_text(directory_fd, GOOD_NAME, text, 0600);
+        return file_replace_text(directory_fd, name, text, 0600);
+}
+
+static void forget(const struct directories *directories, const char *name) {
+        _cleanup_fd_ int directory_fd = runtime_open(directories);
+
+        if (directory_fd >= 0)
+                (void) unlinkat(directory_fd, name, 0);
 }
 
 void last_good_keep(struct manager *manager, const struct config *config) {
         int r;
 
-        r = keep(&manager->directories, config);
+        r = keep(&manager->directories, GOOD_NAME, config);
         if (r < 0) {
                 /* One of before would set the sessions back to it. */
-                last_good_forget(&manager->directories);
+                forget(&manager->directories, GOOD_NAME);
                 log_line(MESSAGE_SUPERVISOR_TROUBLE, LOG_WARNING, NULL,
                          "cannot write %s/" GOOD_NAME ": %s; if the supervisor dies and the configuration is "
                          "refused then, nobody adopts the workers",
@@ -57,11 +66,27 @@ void last_good_keep(struct manager *manager, const struct config *config) {
         CRASH_POINT("supervisor.K7");
 }
 
-void last_good_forget(const struct directories *directories) {
-        _cleanup_fd_ int directory_fd = runtime_open(directories);
+void last_good_applied(struct manager *manager) {
+        int r;
 
-        if (directory_fd >= 0)
-                (void) unlinkat(directory_fd, GOOD_NAME, 0);
+        /* K8 We die here: the pools have the numbers of this configuration, and the one before stands for what they
+         * have. The next supervisor sets those that changed once more; nobody can have scaled since. */
+        CRASH_POINT("supervisor.K8");
+        r = keep(&manager->directories, APPLIED_NAME, manager->config);
+        if (r >= 0)
+                return;
+        forget(&manager->directories, APPLIED_NAME); /* then the last good one is believed to be it */
+        log_line(
+                MESSAGE_SUPERVISOR_TROUBLE, LOG_WARNING, NULL,
+                "cannot write %s/" APPLIED_NAME
+                ": %s; if the supervisor dies in a reload, a changed number of workers may have to be set by "
+                "`baton scale`",
+                manager->directories.runtime, strerror(-r));
+}
+
+void last_good_forget(const struct directories *directories) {
+        forget(directories, GOOD_NAME);
+        forget(directories, APPLIED_NAME);
 }
 
 /* ---- going on with it ------------------------------------------------------------------------------------- */
@@ -87,12 +112,18 @@ static bool runs(const struct segment *segment) {
         return false;
 }
 
-struct config *last_good_read(const struct directories *directories) {
-        char path[sizeof directories->runtime + sizeof "/" GOOD_NAME];
+static struct config *read_back(const struct directories *directories, const char *name) {
+        char path[sizeof directories->runtime + sizeof "/" APPLIED_NAME];
         struct config *config = NULL;
 
-        (void) snprintf(path, sizeof path, "%s/" GOOD_NAME, directories->runtime);
+        (void) snprintf(path, sizeof path, "%s/%s", directories->runtime, name);
         return config_load_alone(path, &config, NULL) < 0 ? NULL : config;
+}
+
+struct config *last_good_read_applied(const struct directories *directories) {
+        struct config *config = read_back(directories, APPLIED_NAME);
+
+        return config ? config : read_back(directories, GOOD_NAME); /* of a version that wrote that alone */
 }
 
 int last_good_load(struct manager *manager, int r, const struct failure *failure) {
@@ -103,7 +134,7 @@ int last_good_load(struct manager *manager, int r, const struct failure *failure
 
         if (segment_open(manager->directories.runtime, false, &segment, NULL) < 0 || !runs(segment))
                 return r;
-        manager->config = last_good_read(&manager->directories);
+        manager->config = read_back(&manager->directories, GOOD_NAME);
         if (!manager->config)
                 return r;
         (void) snprintf(manager->config_refused, sizeof manager->config_refused, "%s", failure->text);

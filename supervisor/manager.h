@@ -99,7 +99,8 @@ struct manager {
         struct directories directories;
         const char *config_path;
         struct config *config;
-        struct config *config_before; /* of the supervisor before us, while its pools are adopted; or NULL */
+        struct config *
+                config_before; /* of the supervisor before us, as applied, while its pools are adopted; or NULL */
         char config_refused
                 [FAILURE_TEXT_BYTES]; /* last_good.c: why the one at config_path is not it; "": it is */
         char worker_path[512], own_path[512]; /* where they stood when we were started */
@@ -227,8 +228,10 @@ int last_good_load(struct manager *manager, int r, const struct failure *failure
 /* Nothing was there to adopt: the refusal as it came. */
 int last_good_give_up(struct manager *manager, struct failure *ret_failure);
 void last_good_keep(struct manager *manager, const struct config *config); /* before it is applied */
-/* What the supervisor before us kept; NULL: it is not there, or not understood. The caller's. */
-struct config *last_good_read(const struct directories *directories);
+/* Once it is: until then the one before says which numbers of workers the pools have (V9). */
+void last_good_applied(struct manager *manager);
+/* That one, of the supervisor before us; NULL: it is not there, or not understood. The caller's. */
+struct config *last_good_read_applied(const struct directories *directories);
 void last_good_forget(const struct directories *directories);
 /* Once the segment stands, and after each reload. */
 void last_good_tell(struct manager *manager);

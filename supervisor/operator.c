@@ -80,8 +80,7 @@ int operator_scale(struct manager *manager, const char *destination, uint32_t wo
         pool->wanted = workers;
         pool->restart_usec = pool->restart_delay_usec = 0;
         pool->restart_waits = false;
-        if (!pool->renewing)
-                pools_write_settings(manager, pool_index);
+        pools_write_settings(manager, pool_index);
         log_line(MESSAGE_SCALED, LOG_NOTICE, &(struct log_fields){ .destination = pool->name },
                  "destination %s: workers wanted: %u, before: %u (baton scale)", pool->name, workers, before);
         look(manager);

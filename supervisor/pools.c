@@ -104,11 +104,16 @@ bool pools_settings_stand(const struct manager *manager, uint32_t index) {
 }
 
 void pools_write_settings(struct manager *manager, uint32_t index) {
-        struct pool_settings wanted;
+        struct pool_settings now, wanted;
 
         if (pools_settings_stand(manager, index))
                 return;
         wanted = settings_of(manager, index);
+        if (manager->pools[index].renewing) { /* V7: all but the address, which its workers have open */
+                if (pool_settings_read(manager->segment, index, &now) < 0)
+                        return;
+                memcpy(wanted.url, now.url, sizeof wanted.url);
+        }
         pool_settings_write(manager->segment, index, &wanted);
         for (size_t i = 0; i < PROCESS_COUNT_MAX; i++)
                 if (manager->processes[i].pid > 0 && manager->processes[i].pool_index == index)
@@ -182,9 +187,9 @@ static void apply_pool(struct manager *manager, uint32_t index, uint32_t destina
                          &(struct log_fields){ .destination = pool->name },
                          "destination %s has another address: its workers leave, then new ones open it",
                          pool->name);
-                return;
+        } else {
+                pool->renewing = false;
         }
-        pool->renewing = false;
         pools_write_settings(manager, index);
 }
 
@@ -207,8 +212,7 @@ static void bound_wanted(struct manager *manager) {
                 if (!pool->used || pool->destination == LAYOUT_NONE)
                         continue;
                 pool->wanted = manager->config->destinations[pool->destination].workers;
-                if (!pool->renewing)
-                        pools_write_settings(manager, i);
+                pools_write_settings(manager, i);
         }
 }
 

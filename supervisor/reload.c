@@ -52,6 +52,7 @@ static int reload_checked(struct manager *manager, struct failure *ret_failure) 
                 return r;
         last_good_keep(manager, config);
         pools_apply(manager, &plan, TAKE(config));
+        last_good_applied(manager);
         last_good_mended(manager);
         return 0;
 }

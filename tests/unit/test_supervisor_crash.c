@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every numbered crash point of supervisor/ (README, supervisor.K1–K7): the supervisor dies there, and the
+/* Every numbered crash point of supervisor/ (README, supervisor.K1–K8): the supervisor dies there, and the
  * next one ends with every session owned and balanced, by as many workers as are wanted. */
 #include <stdlib.h>
 
@@ -142,4 +142,75 @@ Test(supervisor_crash, K3_K4_K7_in_a_reload_and_the_file_goes_bad_U6) {
 
         for (size_t i = 0; i < ELEMENTSOF(points); i++)
                 reload_dies_at(points[i], true);
+}
+
+/* ---- V9: how many workers, of the configuration or of `baton scale` ----------------------------------------- */
+#define WORKERS_CONFIG                                                \
+        "[baton]\nsessions = 64\nmax-workers = 8\n"                   \
+        "[destination archive]\nurl = sqlite:/d/a.db\nworkers = 1\n"  \
+        "[destination events]\nurl = sqlite:/d/%s.db\nworkers = %u\n" \
+        "[source s0]\nurl = sqlite:/s/0.db\nto = events\n[source s1]\nurl = sqlite:/s/1.db\nto = events, archive\n"
+
+static void workers_config(const char *address, unsigned workers) {
+        char text[1024];
+
+        (void) snprintf(text, sizeof text, WORKERS_CONFIG, address, workers);
+        config_put(text);
+}
+
+static uint32_t workers_wanted_of(const struct manager *manager, const char *name) {
+        for (uint32_t i = 0; i < LAYOUT_POOL_COUNT_MAX; i++)
+                if (manager->pools[i].used && strcmp(manager->pools[i].name, name) == 0)
+                        return manager->pools[i].wanted;
+        return LAYOUT_NONE;
+}
+
+/* Both destinations are scaled to 2; then a reload changes the number of one, and dies. */
+static void reload_of_workers_dies_at(const char *point, const char *address) {
+        struct manager *manager;
+        pid_t pid;
+
+        workers_config("events", 1);
+        pid = fork();
+        cr_assert_geq(pid, 0);
+        if (pid == 0) {
+                const char *error;
+
+                manager = supervisor_start();
+                until(manager, manager->owned_count == 3);
+                (void) operator_scale(manager, "events", 2, &error, NULL);
+                (void) operator_scale(manager, "archive", 2, &error, NULL);
+                until(manager, members(manager) == 4);
+                worker_does("stays", true);
+                workers_config(address, 3);
+                (void) setenv("BATON_CRASH", point, 1);
+                (void) reload(manager, NULL);
+                turn_for(manager, 300 * USEC_PER_MSEC);
+                (void) kill(getpid(), SIGKILL);
+        }
+        dies(pid, point);
+        manager = supervisor_start();
+        cr_expect_eq(workers_wanted_of(manager, "events"), 3, "%s: the configuration says so now, not %u",
+                     point, workers_wanted_of(manager, "events"));
+        cr_expect_eq(workers_wanted_of(manager, "archive"), 2, "%s: nothing says otherwise", point);
+        worker_does("stays", false);
+        until(manager, members(manager) == 5 && manager->owned_count == 3);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_crash, K3_K4_K7_K8_V9_a_changed_number_of_workers_holds_wherever_the_reload_dies) {
+        static const char *const points[] = { "supervisor.K7", "supervisor.K3",   "supervisor.K3:2",
+                                              "supervisor.K4", "supervisor.K4:3", "supervisor.K8" };
+
+        for (size_t i = 0; i < ELEMENTSOF(points); i++)
+                reload_of_workers_dies_at(points[i], "events");
+}
+
+/* V7: its new address is not written while workers of the one before live; its number is. */
+Test(supervisor_crash, V7_V9_so_it_does_where_the_address_changed_too) {
+        static const char *const points[] = { "supervisor.K7", "supervisor.K3:2", "supervisor.K8",
+                                              "while they leave" };
+
+        for (size_t i = 0; i < ELEMENTSOF(points); i++)
+                reload_of_workers_dies_at(points[i], "moved");
 }

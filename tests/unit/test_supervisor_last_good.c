@@ -354,5 +354,7 @@ Test(supervisor_last_good, U6_one_that_cannot_be_written_leaves_none_of_before) 
         cr_assert_eq(log_said("cannot write "), 1);
         cr_assert_not(is_there("config.good"), "it would set the sessions back");
         until(manager, is_balanced(manager, 2, 1));
+        cr_assert(is_there("config.applied"), "this one could be: it is what runs");
         supervisor_stop(manager);
+        cr_assert_not(is_there("config.applied"), "nothing outlasts a stop");
 }
