@@ -270,10 +270,11 @@ static int segment_find(struct manager *manager, struct plan *plan, struct failu
         if (memcmp(segment->header->instance, manager->instance, LAYOUT_INSTANCE_BYTES) != 0)
                 (void) snprintf(manager->wait_reason, sizeof manager->wait_reason,
                                 "it belongs to another state directory");
-        else if (atomic_load_explicit(&segment->header->condemned, memory_order_acquire) != 0)
+        else if (atomic_load_explicit(&segment->header->condemned, memory_order_acquire) != 0) {
                 (void) snprintf(manager->wait_reason, sizeof manager->wait_reason, "it is condemned");
-        else if (segment->slot_count < manager->config->sessions_max ||
-                 segment->worker_count < manager->config->workers_max)
+                pools_scale_of(manager, segment);
+        } else if (segment->slot_count < manager->config->sessions_max ||
+                   segment->worker_count < manager->config->workers_max)
                 (void) snprintf(
                         manager->wait_reason, sizeof manager->wait_reason,
                         "it has room for %u sessions and %u workers, the configuration asks for %u and %u",

@@ -311,6 +311,8 @@ void pools_load(struct manager *manager);
 void pools_apply(struct manager *manager, const struct plan *plan, struct config *config);
 /* V9: in a new segment, what the pools of the one that was condemned had. No reload comes between the two. */
 void pools_scale_again(struct manager *manager, const struct pool before[LAYOUT_POOL_COUNT_MAX]);
+/* V9: of a condemned segment whose supervisor died before the new one stood: what its pools had, into manager->pools. */
+void pools_scale_of(struct manager *manager, const struct segment *segment);
 /* Writes one session's slot: configured, or reconfigured where it differs. */
 void pools_write_slot(struct manager *manager, const struct plan *plan, uint32_t session);
 void pools_write_settings(struct manager *manager, uint32_t pool_index);

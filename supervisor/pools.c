@@ -368,6 +368,31 @@ void pools_scale_again(struct manager *manager, const struct pool before[LAYOUT_
                         pool->wanted = before[i].wanted;
                         pools_write_settings(manager, j);
                 }
+        bound_wanted(manager); /* of a supervisor before us, which may have had a higher max-workers */
+}
+
+void pools_scale_of(struct manager *manager, const struct segment *segment) {
+        const struct config *applied;
+        struct pool_settings settings;
+        uint32_t destination, wanted;
+
+        if (atomic_load_explicit(&segment->header->stopping, memory_order_relaxed) != 0)
+                return;
+        applied = manager->config_before = last_good_read_applied(&manager->directories);
+        for (uint32_t i = 0; applied && i < segment->pool_count; i++) {
+                if (pool_settings_read(segment, i, &settings) < 0 || settings.state != POOL_ACTIVE)
+                        continue;
+                destination = config_find_destination(manager->config, settings.name);
+                if (destination == UINT32_MAX ||
+                    config_find_destination(applied, settings.name) == UINT32_MAX ||
+                    changed_meanwhile(manager, &manager->config->destinations[destination]))
+                        continue;
+                wanted = MIN_OF(settings.workers_wanted, segment->worker_count);
+                manager->pools[i] = (struct pool){ .used = true,
+                                                   .destination = destination,
+                                                   .wanted = wanted };
+        }
+        config_free(TAKE(manager->config_before));
 }
 
 /* ---- workers wanted and there ---------------------------------------------------------------------------- */

@@ -470,6 +470,55 @@ Test(supervisor_adopt, V9_S11_what_scale_set_stays_where_the_segment_is_condemne
         supervisor_stop(manager);
 }
 
+/* It dies while the workers of the condemned one leave. */
+static struct manager *successor_in_a_condemned_one(uint32_t scaled, unsigned workers_then) {
+        struct segment *segment;
+        struct manager *manager;
+        pid_t first;
+
+        first = supervisor_fork_owned("", 1, 3, &segment);
+        ask_to_scale(scaled);
+        for (uint64_t end_usec = clock_usec() + PATIENCE_USEC; workers_running() != scaled;) {
+                cr_assert(clock_usec() < end_usec);
+                (void) usleep(10000);
+        }
+        supervisor_kill(first);
+        atomic_store(&segment->header->condemned, 1);
+        segment_close(segment);
+        config_simple("", workers_then, 3);
+        manager = supervisor_start();
+        until(manager, manager->state == MANAGER_SERVING);
+        cr_assert_eq(manager->segment->header->epoch_base, 2ULL << 32);
+        return manager;
+}
+
+Test(supervisor_adopt, V9_S11_what_scale_set_stays_where_the_supervisor_of_the_condemned_one_died) {
+        struct manager *manager = successor_in_a_condemned_one(0, 1);
+
+        turn_for(manager, 300 * USEC_PER_MSEC);
+        cr_expect_eq(workers_running(), 0, "who paused it has not said that it may go on");
+        cr_expect_eq(workers_wanted_in(manager->segment), 0);
+        supervisor_stop(manager);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 3, 1));
+        supervisor_stop(manager);
+}
+
+Test(supervisor_adopt, V9_S11_as_many_as_scale_set_start_in_the_new_one) {
+        struct manager *manager = successor_in_a_condemned_one(2, 1);
+
+        until(manager, is_balanced(manager, 3, 2));
+        cr_expect_eq(workers_wanted_in(manager->segment), 2);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_adopt, V9_S11_and_what_the_configuration_changed_meanwhile_wins) {
+        struct manager *manager = successor_in_a_condemned_one(2, 3);
+
+        until(manager, is_balanced(manager, 3, 3));
+        supervisor_stop(manager);
+}
+
 Test(supervisor_adopt, a_stop_while_waiting_ends_at_once_and_leaves_the_workers_alone) {
         struct failure failure = { 0 };
         struct segment *segment;
