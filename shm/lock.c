@@ -130,9 +130,12 @@ _Bool lock_holder_is_lost(const pthread_mutex_t *mutex) {
         assert(mutex);
 
         word = atomic_load_explicit(lock_word(mutex), memory_order_acquire);
-        if ((word & FUTEX_OWNER_DIED) != 0 || (word & FUTEX_TID_MASK) == 0)
-                return 0; /* it has said so, or is free */
-        return kill((pid_t) (word & FUTEX_TID_MASK), 0) < 0 && errno == ESRCH &&
+        if (word == 0 || (word & FUTEX_OWNER_DIED) != 0)
+                return 0; /* it is free, or its holder has said so */
+        /* Waiters and no holder: neither the C library nor the kernel leaves that. It was written over (P1), and
+         * whoever waits is woken by nobody. */
+        return ((word & FUTEX_TID_MASK) == 0 ||
+                (kill((pid_t) (word & FUTEX_TID_MASK), 0) < 0 && errno == ESRCH)) &&
                word == atomic_load_explicit(lock_word(mutex), memory_order_acquire);
 }
 

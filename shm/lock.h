@@ -40,7 +40,8 @@ _Bool lock_is_held(enum lock_rank rank);
 _Atomic uint32_t *lock_word(const pthread_mutex_t *mutex);
 /* The thread that the word names as its holder; 0: it names none, or one whose death is known. */
 uint32_t lock_holder(const pthread_mutex_t *mutex);
-/* True if the word names a thread that does not exist any more, without FUTEX_OWNER_DIED. */
+/* True if nobody will give it back: the word names a thread that does not exist any more, without FUTEX_OWNER_DIED; or
+ * it has waiters and names nobody, as a stray store leaves it (P1). */
 _Bool lock_holder_is_lost(const pthread_mutex_t *mutex);
 /* Makes a dead holder's mutex usable again and leaves it free. Never waits, so it has no rank. 0 (also if
  * it was free); -EBUSY: the kernel has not come to it yet; -ENOTRECOVERABLE. */

@@ -147,8 +147,10 @@ static void check_holder(struct manager *manager, const struct shared_lock *lock
 static bool is_lost(const struct manager *manager, const pthread_mutex_t *mutex) {
         pid_t thread_id = (pid_t) lock_holder(mutex);
 
-        if (thread_id == 0 || lock_holder_is_lost(mutex))
-                return thread_id != 0;
+        if (lock_holder_is_lost(mutex))
+                return true;
+        if (thread_id == 0)
+                return false;
         for (size_t i = 0; i < PROCESS_COUNT_MAX; i++)
                 if (manager->processes[i].pid > 0 && process_has_thread(manager->processes[i].pid, thread_id))
                         return false;

@@ -158,6 +158,21 @@ Test(shm_lock, s11_a_lost_holder_ends_the_wait) {
         lock_drop(&pair->first, LOCK_POOL);
 }
 
+/* P1: nobody leaves such a word but a stray store, and nobody would ever wake who waits for it. */
+Test(shm_lock, S11_P1_waiters_without_a_holder_end_the_wait, .timeout = 20) {
+        struct pair *pair = shared_pair();
+
+        atomic_store(lock_word(&pair->first), FUTEX_WAITERS);
+        cr_assert(lock_holder_is_lost(&pair->first));
+        cr_assert_eq(lock_take(&pair->first, LOCK_POOL), -ESRCH);
+        cr_assert(!lock_is_held(LOCK_POOL));
+        atomic_store(lock_word(&pair->first), FUTEX_WAITERS | FUTEX_OWNER_DIED);
+        cr_assert(!lock_holder_is_lost(&pair->first), "the kernel's own words");
+        cr_assert_eq(lock_take(&pair->first, LOCK_POOL), -EOWNERDEAD);
+        cr_assert_eq(lock_mended(&pair->first), 0);
+        lock_drop(&pair->first, LOCK_POOL);
+}
+
 /* P1: whatever bytes stand there, the answer is a result, never an abort inside the C library. */
 Test(shm_lock, p1_bytes_that_are_no_mutex_are_refused) {
         struct pair *pair = shared_pair();

@@ -106,6 +106,15 @@ Test(shm_overwritten, S11_a_slots_lost_holder_condemns_the_segment) {
         cr_assert_eq(atomic_load(&segment_slot(segment, 0)->quarantined), 0, "not the slot's fault");
 }
 
+/* Who takes over waits in no lock that nobody will give back. */
+Test(shm_overwritten, S11_P1_waiters_of_nobody_condemn_the_segment, .timeout = 20) {
+        struct segment *segment = test_segment(4, 4);
+
+        atomic_store(lock_word(&segment_pool(segment, 0)->mutex), 0x80000000); /* FUTEX_WAITERS */
+        cr_assert_eq(pool_lock(segment, 0, 1), -ENOTRECOVERABLE);
+        cr_assert(segment_is_condemned(segment));
+}
+
 /* ---- records of workers ------------------------------------------------------------------------------------- */
 
 Test(shm_overwritten, S3_a_record_that_names_nobody_proves_nothing) {
