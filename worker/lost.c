@@ -5,8 +5,9 @@
  * STATE/lost-SESSION, so that no new segment forgets it.
  *
  * Never forgotten by half: told in the segment first and then in the file, taken back in the file first.
- *   worker.K7  told, no file yet    the segment has it. Gone with the power, it takes the page cache along:
- *                                   what the source shows then is what its disk holds
+ *   worker.K7  told, no file yet    the segment has it, and the next owner writes the files: a segment may be
+ *                                   condemned (S11) while the page cache stays. Gone with the power, it takes that
+ *                                   along: what the source shows then is what its disk holds
  *   worker.K8  no file, still told  the segment has it: `adopt` was not answered, and is obeyed again
  * Must not touch: the source. */
 #include <errno.h>
@@ -72,16 +73,31 @@ bool lost_is_set(const struct session *session) {
         return atomic_load(word_of(session, session->slot_index)) == 1;
 }
 
-void lost_restore(struct session *session) {
-        char name[LOST_NAME_BYTES], path[sizeof(session->worker->directories.state) + LOST_NAME_BYTES];
+static bool is_kept(const struct session *session, const char *name) {
+        char path[sizeof(session->worker->directories.state) + LOST_NAME_BYTES];
 
-        name_of(session->entry->config.session, name);
         (void) snprintf(path, sizeof(path), "%s/%s", session->worker->directories.state, name);
-        if (access(path, F_OK) == 0)
-                atomic_store(word_of(session, session->slot_index), 1);
+        return access(path, F_OK) == 0;
 }
 
-static int write_files(const struct session *session, const struct told *told, const char *text) {
+/* Who knows it in both places, or was adopted, is left as it is. */
+static void leave_out_who_needs_none(const struct session *session, struct told *told) {
+        size_t count = 0;
+
+        for (size_t i = 0; i < told->count; i++) {
+                if (atomic_load(word_of(session, told->slots[i])) != 1 || is_kept(session, told->names[i]))
+                        continue;
+                told->slots[count] = told->slots[i];
+                memmove(told->names[count++], told->names[i], LOST_NAME_BYTES);
+        }
+        told->count = count;
+}
+
+static void write_files(const struct session *session, const struct told *told, const char *text) {
+        const struct log_fields fields = { .session = session->entry->config.session,
+                                           .worker_ref = session->worker->ref,
+                                           .epoch = session->epoch,
+                                           .reason = text };
         _cleanup_fd_ int directory = open_state(session);
         int failed = directory < 0 ? directory : 0;
 
@@ -91,28 +107,38 @@ static int write_files(const struct session *session, const struct told *told, c
                 if (r < 0)
                         failed = r; /* the others are kept all the same */
         }
-        return failed;
+        if (failed < 0)
+                log_line(
+                        MESSAGE_SOURCE_MARK_FAILED, LOG_ERR, &fields,
+                        "source %s: that its sync failed cannot be kept in %s (%s), and a reboot would forget "
+                        "it: look at the disk and at the source before one",
+                        session->entry->config.source, session->worker->directories.state, strerror(-failed));
+}
+
+void lost_restore(struct session *session) {
+        char name[LOST_NAME_BYTES];
+        struct told told;
+
+        name_of(session->entry->config.session, name);
+        if (is_kept(session, name))
+                atomic_store(word_of(session, session->slot_index), 1);
+        if (!lost_is_set(session))
+                return;
+        find_all(session, &told);
+        leave_out_who_needs_none(session, &told);
+        if (told.count > 0)
+                write_files(session, &told,
+                            "a sync of the source failed; who found it died before it could say more here");
 }
 
 void lost_set(struct session *session, const struct failure *failure) {
-        const struct log_fields fields = { .session = session->entry->config.session,
-                                           .worker_ref = session->worker->ref,
-                                           .epoch = session->epoch,
-                                           .reason = failure->text };
         struct told told;
-        int r;
 
         find_all(session, &told);
         for (size_t i = 0; i < told.count; i++)
                 atomic_store(word_of(session, told.slots[i]), 1);
         CRASH_POINT("worker.K7");
-        r = write_files(session, &told, failure->text);
-        if (r < 0)
-                log_line(
-                        MESSAGE_SOURCE_MARK_FAILED, LOG_ERR, &fields,
-                        "source %s: that its sync failed cannot be kept in %s (%s), and a reboot would forget "
-                        "it: look at the disk and at the source before one",
-                        session->entry->config.source, session->worker->directories.state, strerror(-r));
+        write_files(session, &told, failure->text);
 }
 
 static int remove_file(const struct session *session) {

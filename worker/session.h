@@ -137,7 +137,8 @@ void fault_forget(struct session *session); /* the operator says: try again */
 void lost_set(struct session *session, const struct failure *failure);
 bool lost_is_set(const struct session *session);
 void lost_clear(struct session *session);
-void lost_restore(struct session *session); /* a session begins: what the state directory remembers */
+/* A session begins: segment and state directory tell each other what only one of them knows (K7). */
+void lost_restore(struct session *session);
 
 /* report.c: what the others see of it. */
 void report_moving(struct session *session);

@@ -53,11 +53,15 @@ static void restore_all(void) {
                 lost_restore(&sessions[i]);
 }
 
-static bool has_file(const char *name) {
-        char path[700];
+static const char *file_of(const char *name) {
+        static char path[700];
 
         (void) snprintf(path, sizeof path, "%s/%s", worker.directories.state, name);
-        return access(path, F_OK) == 0;
+        return path;
+}
+
+static bool has_file(const char *name) {
+        return access(file_of(name), F_OK) == 0;
 }
 
 Test(lost, M7_every_session_of_the_source_knows_and_no_other) {
@@ -146,9 +150,29 @@ static void step_clear(void) {
 Test(lost, K7_told_but_no_file_yet) {
         die_at("worker.K7", step_set);
         cr_expect_not(has_file("lost-orders+events"));
-        restore_all();
+        lost_restore(&sessions[0]);
         cr_expect(lost_is_set(&sessions[0]), "the next owner");
         cr_expect(lost_is_set(&sessions[1]));
+        new_segment(); /* condemned (S11): the page cache is what it was */
+        restore_all();
+        cr_expect(lost_is_set(&sessions[0]));
+        cr_expect(lost_is_set(&sessions[1]), "nobody had begun with it meanwhile");
+        cr_expect_not(lost_is_set(&sessions[2]));
+}
+
+Test(lost, K7_some_of_the_files_are_made_all_of_them) {
+        lost_set(&sessions[0], &failure);
+        cr_assert_eq(unlink(file_of("lost-orders+archive")), 0);
+        lost_restore(&sessions[0]);
+        cr_expect(has_file("lost-orders+archive"));
+}
+
+Test(lost, K7_who_was_adopted_meanwhile_is_not_told_again) {
+        die_at("worker.K7", step_set);
+        lost_clear(&sessions[1]);
+        lost_restore(&sessions[0]);
+        cr_expect(has_file("lost-orders+events"));
+        cr_expect_not(has_file("lost-orders+archive"));
 }
 
 Test(lost, K8_no_file_but_still_told) {
