@@ -109,14 +109,22 @@ static const struct failure source_lost = {
                 "source (PRAGMA integrity_check), then run `baton adopt` on this session",
 };
 
+/* Told by another session of the source, or by an owner before us. What an operator accepted was before it, and what
+ * does nothing holds nothing (M12). */
+static void stay_lost(struct session *session) {
+        session->adopting = session->second_look = false;
+        session_close_source(session);
+        report_failure(session, &source_lost, true);
+}
+
 bool batch_prepare(struct session *session, uint64_t now_usec) {
         struct worker *worker = session->worker;
         struct failure failure = { 0 };
 
         if (session->status.phase == SESSION_STOPPED && !session->adopting && !session->second_look)
                 return false;
-        if (lost_is_set(session) && !session->adopting) {
-                report_failure(session, &source_lost, true);
+        if (lost_is_set(session)) {
+                stay_lost(session);
                 return false;
         }
         session->changed = session->counts_moved = session->more = false;

@@ -86,6 +86,49 @@ Test(clean, M7_a_sync_of_the_marking_that_failed_stops_the_session) {
         expect_lost_by("?clean-up=mark");
 }
 
+/* ---- a sync that another session of the source met ------------------------------------------------------ */
+
+static const struct failure sync_failure = { .kind = FAILURE_SYNC, .text = "the sync of its -wal failed" };
+
+Test(clean, M7_who_is_told_that_its_source_is_lost_lets_go_of_it) {
+        sqlite3 *app = app_outbox("a.db");
+
+        app_fill(app, 10);
+        (void) session_begin_on(0, "a", "a.db", "");
+        settle();
+        cr_assert_not_null(worker.by_slot[0]->source);
+        lost_set(worker.by_slot[0], &sync_failure);
+        app_fill(app, 5);
+        session_set_ready(worker.by_slot[0]);
+        settle();
+        expect_phase(0, SESSION_STOPPED);
+        cr_expect_eq(moved("a"), 10);
+        cr_expect_null(worker.by_slot[0]->source, "M12");
+        cr_expect_not(worker.by_slot[0]->fused, "M12");
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
+/* What an operator accepted was before it. */
+Test(clean, M7_a_sync_that_fails_after_the_adoption_counts) {
+        sqlite3 *app = app_outbox("a.db");
+
+        app_fill(app, 10);
+        (void) session_begin_on(0, "a", "a.db", "");
+        settle();
+        lost_set(worker.by_slot[0], &sync_failure);
+        app_fill(app, 5);
+        adopt(0);
+        lost_set(worker.by_slot[0], &sync_failure);
+        settle();
+        expect_phase(0, SESSION_STOPPED);
+        cr_expect_eq(moved("a"), 10);
+        adopt(0);
+        settle();
+        expect_phase(0, SESSION_IDLE);
+        cr_expect_eq(moved("a"), 15);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
 /* It is tried again, and stops nothing. */
 Test(clean, M14_a_lock_of_the_application_holds_the_clean_up_alone) {
         sqlite3 *app = moved_and_not_cleaned("?clean-up=delete");
