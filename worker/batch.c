@@ -220,6 +220,8 @@ static int batch_try(struct session *session, const struct batch_limits *limits,
                 session->in_transaction = false;
                 return 0;
         }
+        /* A source that holds the claim (M4) does not answer for its being written. */
+        session->blames_source = false;
         return ops->session_end(session->target, &session->target_checkpoint, ret_failure);
 }
 

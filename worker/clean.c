@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clean-up at the source, after the durable commit: bounded, never in the way of the movement, and only
  * up to what every destination of the source holds durably (M14). A sibling that does not say its
- * position holds the clean-up. A sync of it that fails is a sync of the source that failed (M7). Must not touch: rows at or above the smallest checkpoint but to mark them. */
+ * position holds the clean-up. A sync of it that fails is a sync of the source that failed (M7).
+ * Must not touch: rows at or above the smallest checkpoint but to mark them. */
 #include "base/clock.h"
 #include "worker/session.h"
 

@@ -89,6 +89,38 @@ Test(worker_latch, m7_another_failure_is_not_taken_for_the_one_before) {
         cr_expect(latch_is_on_disk());
 }
 
+static unsigned end_failures;
+
+static int end_fails(struct destination_session *session, struct checkpoint *checkpoint,
+                     struct failure *ret_failure) {
+        if (end_failures > 0) {
+                end_failures--;
+                return failure_set(ret_failure, -EIO, FAILURE_SYNC, "a write to d.db-wal failed");
+        }
+        return real_ops->session_end(session, checkpoint, ret_failure);
+}
+
+/* The claim of a source that is not the one is written all the same; whose write failed is the destination. */
+Test(worker_latch, m7_a_failed_write_of_a_claim_is_not_the_sources) {
+        sqlite3 *app;
+
+        begin(0);
+        must(latch_clear(&worker, failure));
+        app = app_open("a.db");
+        app_run(app, "DELETE FROM outbox");
+        target_close(&worker); /* claimed anew */
+        ops.session_end = end_fails;
+        end_failures = 1;
+        session_set_ready(worker.by_slot[0]);
+        settle();
+        cr_expect_eq(end_failures, 0);
+        cr_expect_eq(atomic_load(&segment_pool(segment, 0)->sync_failures), 2, "one of begin(), and this");
+        cr_expect_not(lost_is_set(worker.by_slot[0]));
+        expect_phase(0, SESSION_STOPPED);
+        cr_expect_eq(status_of(0).failure_kind, FAILURE_IDENTITY);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
 static int rename_fails(int dir_fd, const char *from, const char *to, bool may_replace) {
         (void) dir_fd, (void) from, (void) to, (void) may_replace;
         errno = EIO;
