@@ -43,15 +43,26 @@ static void latch_word_set(struct worker *worker) {
         atomic_store(&pool_of(worker)->latched, 1);
 }
 
+static bool latch_stands_on_disk(const struct worker *worker, int directory) {
+        char name[NAME_BYTES + 8];
+
+        latch_name(worker, name, sizeof(name));
+        return faccessat(directory, name, F_OK, 0) == 0;
+}
+
 void latch_set(struct worker *worker, const struct failure *failure) {
         const struct log_fields fields = { .destination = worker->settings.name, .reason = failure->text };
         _cleanup_fd_ int directory = latch_lock(worker);
         char name[NAME_BYTES + 8];
-        int r;
+        int r = directory < 0 ? -EBADF : 0;
+        bool is_known;
 
+        is_known = directory >= 0 && latch_is_set(worker) && latch_stands_on_disk(worker, directory);
         latch_word_set(worker);
         latch_name(worker, name, sizeof(name));
-        r = directory < 0 ? -EBADF : file_replace_text(directory, name, failure->text, 0640);
+        /* A thousand sessions may leave a journal that failed: who waits for the last does not wait for 2,000 syncs. */
+        if (directory >= 0 && !is_known)
+                r = file_replace_text(directory, name, failure->text, 0640);
         log_line(
                 MESSAGE_LATCH_SET, LOG_ERR, &fields,
                 "a sync failed: %s. Destination %s is latched; nothing is cleaned at a source until its bytes are "
@@ -61,13 +72,6 @@ void latch_set(struct worker *worker, const struct failure *failure) {
 }
 
 /* At start: what a worker before us left latched. */
-static bool latch_stands_on_disk(const struct worker *worker, int directory) {
-        char name[NAME_BYTES + 8];
-
-        latch_name(worker, name, sizeof(name));
-        return faccessat(directory, name, F_OK, 0) == 0;
-}
-
 void latch_restore(struct worker *worker) {
         _cleanup_fd_ int directory = latch_lock(worker);
 

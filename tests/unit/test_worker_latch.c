@@ -63,6 +63,22 @@ Test(worker_latch, m7_another_failure_meanwhile_keeps_it) {
         cr_expect_not(latch_is_on_disk());
 }
 
+/* Of a thousand sessions that leave a journal that failed, each says so: one file, written once. */
+Test(worker_latch, m7_what_stands_on_the_disk_is_not_written_again) {
+        struct stat first, again;
+
+        begin(0);
+        cr_assert_eq(stat(path_of("state/latch-events"), &first), 0);
+        latch_set(&worker, &sync_failure);
+        cr_assert_eq(stat(path_of("state/latch-events"), &again), 0);
+        cr_expect_eq(first.st_ino, again.st_ino);
+        cr_expect_eq(atomic_load(&segment_pool(segment, 0)->sync_failures), 2, "but counted");
+        atomic_store(&segment_pool(segment, 0)->latched, 0); /* a new segment */
+        latch_set(&worker, &sync_failure);
+        cr_expect(latch_is_set(&worker));
+        cr_expect(latch_is_on_disk());
+}
+
 Test(worker_latch, m7_a_restart_begins_latched) {
         begin(0);
         atomic_store(&segment_pool(segment, 0)->latched, 0);
