@@ -26,7 +26,7 @@
 
 struct told { /* the sessions of one source */
         uint32_t slots[SIBLINGS_MAX];
-        char names[SIBLINGS_MAX][LOST_NAME_BYTES];
+        char names[SIBLINGS_MAX][LOST_NAME_BYTES]; /* "": it cannot be read now */
         size_t count;
 };
 
@@ -60,9 +60,14 @@ static void find_all(const struct session *session, struct told *ret_told) {
                ret_told->count < SIBLINGS_MAX) {
                 struct session_config config;
 
-                if (session_config_read(segment, slot_index, &config) < 0 ||
-                    strcmp(config.source, session->entry->config.source) != 0)
-                        return; /* being written anew */
+                if (session_config_read(segment, slot_index, &config) < 0) {
+                        /* Its writer is at it, or died in it: the word alone; who begins with it knows its name. */
+                        ret_told->slots[ret_told->count] = slot_index;
+                        ret_told->names[ret_told->count++][0] = '\0';
+                        return;
+                }
+                if (strcmp(config.source, session->entry->config.source) != 0)
+                        return;
                 ret_told->slots[ret_told->count] = slot_index;
                 name_of(config.session, ret_told->names[ret_told->count++]);
                 slot_index = config.sibling_slot;
@@ -85,7 +90,8 @@ static void leave_out_who_needs_none(const struct session *session, struct told 
         size_t count = 0;
 
         for (size_t i = 0; i < told->count; i++) {
-                if (atomic_load(word_of(session, told->slots[i])) != 1 || is_kept(session, told->names[i]))
+                if (told->names[i][0] == '\0' || atomic_load(word_of(session, told->slots[i])) != 1 ||
+                    is_kept(session, told->names[i]))
                         continue;
                 told->slots[count] = told->slots[i];
                 memmove(told->names[count++], told->names[i], LOST_NAME_BYTES);
@@ -102,8 +108,10 @@ static void write_files(const struct session *session, const struct told *told, 
         int failed = directory < 0 ? directory : 0;
 
         for (size_t i = 0; i < told->count && directory >= 0; i++) {
-                int r = file_replace_text(directory, told->names[i], text, 0640);
+                int r = 0;
 
+                if (told->names[i][0] != '\0')
+                        r = file_replace_text(directory, told->names[i], text, 0640);
                 if (r < 0)
                         failed = r; /* the others are kept all the same */
         }

@@ -116,6 +116,17 @@ Test(lost, M7_one_file_that_cannot_be_written_does_not_cost_the_others) {
         cr_expect(has_file("lost-orders+archive"));
 }
 
+/* The supervisor is writing it, or died in it. */
+Test(lost, M7_a_session_that_cannot_be_read_is_told_all_the_same) {
+        atomic_fetch_add(&segment_config(worker.segment, 1)->sequence, 1);
+        lost_set(&sessions[0], &failure);
+        cr_expect(lost_is_set(&sessions[1]));
+        cr_expect(has_file("lost-orders+events"));
+        atomic_fetch_add(&segment_config(worker.segment, 1)->sequence, 1);
+        lost_restore(&sessions[1]); /* who begins with it knows its name */
+        cr_expect(has_file("lost-orders+archive"));
+}
+
 /* P1: the ring is the supervisor's; one that does not close, or leads elsewhere, is left. */
 Test(lost, P1_a_broken_ring_is_bounded) {
         segment_config(worker.segment, 1)->sibling_slot = 1;
