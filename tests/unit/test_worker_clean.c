@@ -86,6 +86,32 @@ Test(clean, M7_a_sync_of_the_marking_that_failed_stops_the_session) {
         expect_lost_by("?clean-up=mark");
 }
 
+/* In rollback mode it syncs the application's own file, after each piece. */
+Test(clean, M7_a_sync_of_the_database_that_failed_stops_the_session) {
+        sqlite3 *app = app_open("a.db");
+
+        app_run(app, "CREATE TABLE outbox (" OUTBOX_COLUMNS ")");
+        app_fill(app, 10);
+        app_run(app, "BEGIN IMMEDIATE");
+        (void) session_begin_on(0, "a", "a.db", "?clean-up=delete");
+        settle();
+        cr_assert_eq(moved("a"), 10);
+        cr_assert(worker.by_slot[0]->clean_pending);
+        app_run(app, "ROLLBACK");
+        sync_fails("a.db");
+        clean_now();
+        cr_assert_eq(failing_inode, 0, "it was synced");
+        expect_phase(0, SESSION_STOPPED);
+        cr_expect(lost_is_set(worker.by_slot[0]));
+        app_fill(app, 5);
+        adopt(0);
+        settle();
+        cr_expect_eq(moved("a"), 15);
+        clean_now();
+        cr_expect_eq(app_number(app, "SELECT count(*) FROM outbox"), 1);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+}
+
 /* ---- a sync that another session of the source met ------------------------------------------------------ */
 
 static const struct failure sync_failure = { .kind = FAILURE_SYNC, .text = "the sync of its -wal failed" };
