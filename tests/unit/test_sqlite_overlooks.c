@@ -206,6 +206,29 @@ Test(sqlite_overlooks, M12_a_writer_that_lives_keeps_nobody_from_reading) {
         source_ops_find("sqlite")->close(source);
 }
 
+/* Nor where its -journal is not ours to read (SQLite gives it the database's mode, and its writer's group). */
+Test(sqlite_overlooks, M12_nor_one_whose_journal_cannot_be_read) {
+        const struct source_ops *src = source_ops_find("sqlite");
+        struct source *source;
+        uint64_t first, last;
+        sqlite3 *app;
+        size_t count;
+
+        rollback_outbox();
+        source = source_get("app.db", "?table=outbox");
+        app = app_open("app.db");
+        app_run(app, "BEGIN IMMEDIATE");
+        cr_assert_eq(symlink("app.db-journal", path_of("app.db-journal")), 0); /* also root cannot open it */
+        must(fetch_all(source, &count, failure));
+        cr_assert_eq(count, EVENTS);
+        must(src->range(source, &first, &last, failure));
+        app_run(app, "ROLLBACK");
+        must_fail(src->range(source, &first, &last, failure), -ELOOP, FAILURE_STOP);
+        cr_assert_eq(unlink(path_of("app.db-journal")), 0);
+        cr_assert_eq(sqlite3_close(app), SQLITE_OK);
+        src->close(source);
+}
+
 /* Who writes into what is to be undone first is undone with it, or leaves half of each. */
 Test(sqlite_overlooks, M14_nothing_is_written_where_a_transaction_is_to_be_undone) {
         const struct source_ops *src = source_ops_find("sqlite");

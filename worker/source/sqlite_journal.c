@@ -64,19 +64,19 @@ void journal_forget_pages(sqlite3 *db, const char *schema) {
 }
 
 /* A writer makes its -journal after it has RESERVED, and ends it before it lets go. So one that stands before and
- * after nobody had the lock is hot; or it is the next writer's, and then trying again is no harm. */
+ * after nobody had the lock is hot; or it is the next writer's, and then trying again is no harm. That of a writer that
+ * lives need not be ours to read: SQLite gives it the database's mode, but not its group. */
 int journal_refuse_reading(sqlite3 *db, const char *schema, const char *path, struct failure *ret_failure) {
         sqlite3_file *database;
         uint8_t first = 0;
-        int r, is_reserved = 0;
+        int is_reserved = 0;
 
         assert(db && schema && path);
 
         if (is_wal(db, schema))
                 return 0;
-        r = read_first(db, schema, &first, ret_failure);
-        if (r < 0 || first == 0)
-                return r;
+        if (read_first(db, schema, &first, NULL) >= 0 && first == 0)
+                return 0;
         database = db_file(db, schema, SQLITE_FCNTL_FILE_POINTER);
         if (database && database->pMethods->xCheckReservedLock(database, &is_reserved) == SQLITE_OK &&
             is_reserved)
