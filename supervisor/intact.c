@@ -5,7 +5,7 @@
  *
  * Whoever opened what was not meant leaves it by itself: a worker compares what it has with what is put back (P3). So
  * nobody is sent away here, and one that writes over them at each look costs a write and a line, and no more.
- * Left alone: a quarantined slot (S4), a pool that leaves or changes its address (V7), what others write.
+ * Left alone: a quarantined slot (S4), a pool that leaves, an address that is about to change (V7), what others write.
  * The cost is bounded: every pool in use and INTACT_SLOTS slots at each look, in turn, so that a slot is looked at once
  * in (slots / INTACT_SLOTS) looks. Until then what is written over it counts: this mends, it does not prevent.
  * We die here, anywhere: each record is whole behind its sequence word, and the next supervisor compares everything
@@ -68,8 +68,7 @@ static void damage_tell(const struct manager *manager, const struct damage *dama
 static void pool_look(struct manager *manager, uint32_t index) {
         const struct pool *pool = &manager->pools[index];
 
-        if (!pool->used || pool->destination == LAYOUT_NONE || pool->renewing ||
-            pools_settings_stand(manager, index))
+        if (!pool->used || pool->destination == LAYOUT_NONE || pools_settings_stand(manager, index))
                 return;
         pools_write_settings(manager, index);
         log_line(MESSAGE_SEGMENT_DAMAGED, LOG_ERR, &(struct log_fields){ .destination = pool->name },
@@ -96,5 +95,6 @@ void intact_look(struct manager *manager) {
 }
 
 void intact_look_at_all(struct manager *manager) {
+        sessions_scan(manager); /* what says that it is free is put back there */
         look_at_slots(manager, manager->slot_high);
 }

@@ -92,6 +92,7 @@ static struct pool_settings settings_of(const struct manager *manager, uint32_t 
         return settings;
 }
 
+/* V7: of a pool that is renewing all but the address, which its workers have open. */
 bool pools_settings_stand(const struct manager *manager, uint32_t index) {
         struct pool_settings now = {}, wanted = settings_of(manager, index);
 
@@ -100,7 +101,7 @@ bool pools_settings_stand(const struct manager *manager, uint32_t index) {
                now.batch_bytes == wanted.batch_bytes && now.batch_usec == wanted.batch_usec &&
                now.parked_limit == wanted.parked_limit && now.cores == wanted.cores &&
                now.fused == wanted.fused && strcmp(now.name, wanted.name) == 0 &&
-               strcmp(now.url, wanted.url) == 0;
+               (manager->pools[index].renewing || strcmp(now.url, wanted.url) == 0);
 }
 
 void pools_write_settings(struct manager *manager, uint32_t index) {
@@ -109,9 +110,9 @@ void pools_write_settings(struct manager *manager, uint32_t index) {
         if (pools_settings_stand(manager, index))
                 return;
         wanted = settings_of(manager, index);
-        if (manager->pools[index].renewing) { /* V7: all but the address, which its workers have open */
+        if (manager->pools[index].renewing) {
                 if (pool_settings_read(manager->segment, index, &now) < 0)
-                        return;
+                        now.url[0] = '\0'; /* written over; nobody is started who would open it */
                 memcpy(wanted.url, now.url, sizeof wanted.url);
         }
         pool_settings_write(manager->segment, index, &wanted);

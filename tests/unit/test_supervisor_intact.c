@@ -133,6 +133,32 @@ Test(supervisor_intact, V13_the_name_of_a_source_is_put_back_before_a_reload) {
         supervisor_stop(manager);
 }
 
+/* A slot that says that it is free and nobody's would be given to another source, with the marks of the one before
+ * (M14). */
+Test(supervisor_intact, V13_M14_a_session_called_free_is_put_back_before_a_reload) {
+        struct manager *manager;
+        const char *error;
+        uint32_t slot;
+
+        config_simple("", 1, 2);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        cr_assert_eq(operator_scale(manager, "events", 0, &error, NULL), 0);
+        until(manager, members(manager) == 0 && owned_slots(manager->segment) == 0);
+        slot = slot_called(manager, "s0");
+        atomic_store(&segment_slot(manager->segment, slot)->state, SLOT_FREE);
+        config_put("[baton]\nsessions = 64\nmax-workers = 8\n"
+                   "[destination events]\nurl = sqlite:/d/events.db\nworkers = 1\n"
+                   "[source another]\nurl = sqlite:/s/another.db\nto = events\n"
+                   "[source s0]\nurl = sqlite:/s/0.db\nto = events\n"
+                   "[source s1]\nurl = sqlite:/s/1.db\nto = events\n");
+        cr_assert_eq(reload(manager, NULL), 0);
+        cr_assert_eq(slot_called(manager, "s0"), slot);
+        cr_assert_eq(operator_scale(manager, "events", 1, &error, NULL), 0);
+        until(manager, is_balanced(manager, 3, 1));
+        supervisor_stop(manager);
+}
+
 /* What leaves is not put back into work, and leaves although it is called wanted. */
 Test(supervisor_intact, V13_a_session_that_leaves_is_not_kept_by_what_was_written_over) {
         struct manager *manager;
@@ -166,6 +192,12 @@ Test(supervisor_intact, S4_V13_a_quarantined_slot_is_left_alone) {
         supervisor_stop(manager);
 }
 
+#define MOVED                                                           \
+        "[baton]\nsessions = 64\nmax-workers = 8\n"                     \
+        "[destination events]\nurl = sqlite:/d/moved.db\nworkers = 1\n" \
+        "[source s0]\nurl = sqlite:/s/0.db\nto = events\n"              \
+        "[source s1]\nurl = sqlite:/s/1.db\nto = events\n"
+
 /* V7: the address that stands is that of the workers that are leaving, not damage. */
 Test(supervisor_intact, V7_V13_an_address_that_is_not_written_yet_is_no_damage) {
         struct manager *manager;
@@ -175,10 +207,7 @@ Test(supervisor_intact, V7_V13_an_address_that_is_not_written_yet_is_no_damage) 
         until(manager, is_balanced(manager, 2, 1));
         log_listen();
         worker_does("stays", true);
-        config_put("[baton]\nsessions = 64\nmax-workers = 8\n"
-                   "[destination events]\nurl = sqlite:/d/moved.db\nworkers = 1\n"
-                   "[source s0]\nurl = sqlite:/s/0.db\nto = events\n"
-                   "[source s1]\nurl = sqlite:/s/1.db\nto = events\n");
+        config_put(MOVED);
         cr_assert_eq(reload(manager, NULL), 0);
         turn_for(manager, 300 * USEC_PER_MSEC);
         cr_assert(url_of_pool_is(manager, "sqlite:/d/events.db"), "one worker has it open");
@@ -186,6 +215,32 @@ Test(supervisor_intact, V7_V13_an_address_that_is_not_written_yet_is_no_damage) 
         until(manager, url_of_pool_is(manager, "sqlite:/d/moved.db"));
         until(manager, is_balanced(manager, 2, 1));
         cr_assert_eq(log_said("written over"), 0);
+        supervisor_stop(manager);
+}
+
+/* All but the address is compared then, too: a reload would not know the destination again by another name. */
+Test(supervisor_intact, V7_V13_the_name_of_a_destination_is_put_back_while_its_address_changes) {
+        struct manager *manager;
+        struct pool *pool;
+
+        config_simple("", 1, 2);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 2, 1));
+        worker_does("stays", true);
+        config_put(MOVED);
+        cr_assert_eq(reload(manager, NULL), 0);
+        pool = &manager->pools[0];
+        (void) strcpy(segment_pool(manager->segment, 0)->name, "another");
+        look(manager);
+        cr_assert_str_eq(segment_pool(manager->segment, 0)->name, "events");
+        (void) strcpy(segment_pool(manager->segment, 0)->name, "another");
+        (void) atomic_fetch_or(&segment_pool(manager->segment, 0)->sequence, 1U);
+        cr_assert_eq(reload(manager, NULL), 0);
+        cr_assert(pool->renewing);
+        cr_assert_not(manager->pools[1].used, "it is known again");
+        worker_does("stays", false);
+        until(manager, url_of_pool_is(manager, "sqlite:/d/moved.db"));
+        until(manager, is_balanced(manager, 2, 1));
         supervisor_stop(manager);
 }
 
