@@ -47,6 +47,14 @@ void doctor_unknown(struct doctor *doctor, const char *what, const char *advice,
         va_end(arguments);
 }
 
+void doctor_nothing_runs(struct doctor *doctor, const char *what, const char *found) {
+        if (doctor->is_hidden)
+                doctor_unknown(doctor, what, "do what is said of the segment, above",
+                               "the segment cannot be read, so it is not known who runs");
+        else
+                doctor_unknown(doctor, what, "start the service: `systemctl start baton`", "%s", found);
+}
+
 /* ---- the command ------------------------------------------------------------------------------------------ */
 static void look_configuration(struct doctor *doctor, const char *path, struct config **ret_config) {
         struct failure failure = {};
@@ -68,10 +76,10 @@ static void look_segment(struct doctor *doctor) {
         int r;
 
         r = segment_open(doctor->directories.runtime, false, &segment, &failure);
-        if (r >= 0) {
+        doctor->is_hidden = r < 0 && r != -ENOENT;
+        if (r >= 0)
                 view_read(segment, &doctor->view);
-                doctor->has_view = true;
-        } else if (r != -ENOENT)
+        else if (doctor->is_hidden)
                 doctor_unknown(doctor, "segment",
                                r == -EACCES ? "run doctor as root, or as the user that Baton runs as"
                                             : "`baton status` says more",

@@ -13,8 +13,8 @@ struct doctor {
         struct directories directories;
         const char *config_path;
         const struct config *config; /* NULL: it cannot be read; that was said */
-        struct view view;            /* empty where there is no segment */
-        bool has_view;
+        struct view view;            /* empty where there is no segment, or a hidden one */
+        bool is_hidden;              /* there is a segment, and it cannot be read: that was said */
         unsigned bad_count, unknown_count;
 };
 
@@ -25,6 +25,9 @@ void doctor_bad(struct doctor *doctor, const char *what, const char *advice, con
         _printf_(4, 5);
 void doctor_unknown(struct doctor *doctor, const char *what, const char *advice, const char *format, ...)
         _printf_(4, 5);
+
+/* A question mark: nothing is seen to run. `found` says so, unless that is not known either. */
+void doctor_nothing_runs(struct doctor *doctor, const char *what, const char *found);
 
 /* A variable of a process' environment, as it was started with. 0 and a new text; -ENOENT: it has none; other -errno:
  * not ours to read. */

@@ -67,8 +67,7 @@ void doctor_look_bus(struct doctor *doctor) {
                 return;
         }
         if (doctor_supervisor_pid(doctor) == 0) {
-                doctor_unknown(doctor, WHAT, "start the service: `systemctl start baton`",
-                               "no supervisor runs that could have %s", name);
+                doctor_nothing_runs(doctor, WHAT, "no supervisor runs that could have the name");
                 return;
         }
         r = bus_connect_system(PATIENCE_USEC, &bus);

@@ -94,8 +94,7 @@ void doctor_look_credentials(struct doctor *doctor) {
         if (!look_files(doctor))
                 return;
         if (doctor_supervisor_pid(doctor) == 0) {
-                doctor_unknown(doctor, WHAT, "start the service: `systemctl start baton`",
-                               "no supervisor runs that could have been given some");
+                doctor_nothing_runs(doctor, WHAT, "no supervisor runs that could have been given some");
                 return;
         }
         r = doctor_environment_of(doctor_supervisor_pid(doctor), "CREDENTIALS_DIRECTORY", &used);

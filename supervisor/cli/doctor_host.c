@@ -65,11 +65,16 @@ void doctor_look_clock(struct doctor *doctor) {
 }
 
 /* ---- directories ------------------------------------------------------------------------------------------ */
-/* Who is neither root nor that user can only compare owners; whoever runs Baton by hand owns the directory. */
+/* Who is neither root nor that user has owner and mode alone to judge by, not that user's groups; whoever runs Baton by
+ * hand owns the directory. As unit_user_may(). */
 static int owner_may(const char *user_name, const struct stat *status) {
         const struct passwd *user = getpwnam(user_name);
 
-        return status->st_uid == geteuid() || (user && user->pw_uid == status->st_uid);
+        if (status->st_uid == geteuid() || (user && user->pw_uid == status->st_uid))
+                return (status->st_mode & S_IRWXU) == S_IRWXU;
+        if (!user)
+                return -ENOENT;
+        return (status->st_mode & 022) == 0 ? 0 : -EPERM;
 }
 
 /* What the service's user may do, since nobody else will write there. */
@@ -109,7 +114,10 @@ void doctor_look_directories(struct doctor *doctor) {
         struct statfs place;
         struct stat status;
 
-        if (stat(state, &status) < 0)
+        if (stat(state, &status) < 0 && errno == EACCES)
+                doctor_unknown(doctor, "state directory", "run doctor as root", "%s: %s", state,
+                               strerror(errno));
+        else if (stat(state, &status) < 0)
                 doctor_bad(doctor, "state directory",
                            "the unit makes it (StateDirectory=); else `install -d -o " UNIT_USER "` it",
                            "%s: %s", state, strerror(errno));

@@ -86,8 +86,7 @@ static void not_here(struct doctor *doctor, int r) {
 /* Here it works, so no worker that is confined is contradicted. */
 static void not_known(struct doctor *doctor, const struct said *said) {
         if (said->live == 0)
-                doctor_unknown(doctor, WHAT, "start the service: `systemctl start baton`",
-                               "it works here; no worker runs that could be confined");
+                doctor_nothing_runs(doctor, WHAT, "it works here; no worker runs that could be confined");
         else if (doctor->view.layout_number < LAYOUT_OF_CONFINEMENT)
                 doctor_unknown(
                         doctor, WHAT, "the next start after a stop makes a new segment, where workers say it",

@@ -70,11 +70,13 @@ const char *doctor_service_user(const struct doctor *doctor, char ret_name[DOCTO
 }
 
 void doctor_look_supervisor(struct doctor *doctor) {
+        char none[sizeof(doctor->directories.runtime) + 32];
         int pid = doctor_supervisor_pid(doctor), r;
         _cleanup_free_ char *watchdog = NULL;
 
         if (pid == 0) {
-                doctor_unknown(doctor, "supervisor", START, "none runs with %s", doctor->directories.runtime);
+                (void) snprintf(none, sizeof(none), "none runs with %s", doctor->directories.runtime);
+                doctor_nothing_runs(doctor, "supervisor", none);
                 return;
         }
         if (doctor->view.supervisor == SUPERVISOR_WAITING)
@@ -105,7 +107,7 @@ static const struct view_worker *any_worker(struct doctor *doctor, const char *w
         for (uint32_t i = 0; i < doctor->view.worker_count; i++)
                 if (doctor->view.workers[i].is_live)
                         return &doctor->view.workers[i];
-        doctor_unknown(doctor, what, START, "no worker runs");
+        doctor_nothing_runs(doctor, what, "no worker runs");
         return NULL;
 }
 

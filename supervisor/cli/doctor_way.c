@@ -18,8 +18,10 @@ bool doctor_is_foreign(uid_t uid) {
         return uid != 0 && uid != geteuid();
 }
 
-/* In a sticky directory an entry is its owner's and the directory's. */
-static bool may_be_replaced(const struct stat *directory, const struct stat *entry) {
+/* In a sticky directory an entry is its owner's and the directory's; the two of every directory are the kernel's. */
+static bool may_be_replaced(const struct stat *directory, const char *name, const struct stat *entry) {
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+                return false;
         if (doctor_is_foreign(directory->st_uid))
                 return true;
         if ((directory->st_mode & 022) == 0)
@@ -63,7 +65,7 @@ static int step_follow(int *fd, const char *name, struct doctor_way *way) {
 
         if (fstat(*fd, &directory) < 0 || fstatat(*fd, name, &way->status, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
-        if (may_be_replaced(&directory, &way->status))
+        if (may_be_replaced(&directory, name, &way->status))
                 step_note(*fd, name, way);
         if (S_ISLNK(way->status.st_mode))
                 return link_follow(fd, name, way);

@@ -54,7 +54,6 @@ static struct doctor with_workers(uint32_t count, const enum worker_confinement 
         for (uint32_t i = 0; i < count; i++)
                 workers[i] = (struct view_worker){ .index = 7 + i, .is_live = true, .confinement = words[i] };
         return (struct doctor){
-                .has_view = true,
                 .view = { .layout_number = LAYOUT_NUMBER, .workers = workers, .worker_count = count }
         };
 }
@@ -230,7 +229,6 @@ Test(cli_doctor, who_runs_is_asked_before_who_would) {
         if (!is_root())
                 return;
         doctor = with_directory();
-        doctor.has_view = true;
         doctor.view.supervisor = SUPERVISOR_RUNNING;
         doctor.view.supervisor_pid = getpid();
         EXPECT(doctor_look_directories, &doctor, "ok   state directory ");
@@ -342,6 +340,63 @@ Test(cli_doctor, a_directory_by_a_link_is_well_unless_others_may_replace_it) {
         credentials_remove();
 }
 
+/* `.` and `..` are in no directory's gift: who may write there can put nothing in their place. */
+Test(cli_doctor, a_way_back_out_of_an_open_directory_is_well) {
+        struct doctor_way way;
+
+        (void) with_credentials();
+        file_put(in_base("baton.credentials/a.conf"), 0600);
+        cr_assert_eq(chmod(in_base("elsewhere"), 0777), 0);
+        cr_assert_eq(doctor_way_follow(in_base("elsewhere/./../baton.credentials/a.conf"), &way), 0);
+        cr_expect_str_eq(way.open_step, "");
+        cr_assert_eq(symlink("elsewhere/..", in_base("round")), 0);
+        cr_assert_eq(doctor_way_follow(in_base("round/elsewhere/../baton.credentials/a.conf"), &way), 0);
+        cr_expect_str_eq(way.open_step, "");
+        cr_assert_eq(symlink("../baton.credentials/a.conf", in_base("elsewhere/a.conf")), 0);
+        cr_assert_eq(doctor_way_follow(in_base("elsewhere/a.conf"), &way), 0);
+        cr_expect_not_null(strstr(way.open_step, "elsewhere/a.conf"), "%s", way.open_step);
+        credentials_remove();
+}
+
+/* Who is not root and not that user: of another's directory that his group may write in, nothing is claimed. */
+static unsigned look_as_somebody(mode_t mode, bool has_user) {
+        struct doctor doctor = with_directory();
+        const char *state = doctor.directories.state;
+
+        has_service_user = has_user;
+        cr_assert_eq(chown(state, 64998, 64998), 0);
+        cr_assert_eq(chmod(state, mode), 0);
+        cr_assert_eq(seteuid(64997), 0);
+        (void) look(doctor_look_directories, &doctor);
+        cr_assert_eq(seteuid(0), 0);
+        cr_assert_eq(rmdir(state), 0);
+        return doctor.bad_count;
+}
+
+Test(cli_doctor, what_another_user_may_is_not_guessed) {
+        if (!is_root())
+                return;
+        cr_expect_eq(look_as_somebody(0770, true), 0u, "%s", said);
+        cr_expect(strstr(said, "?    state directory "), "%s", said);
+        cr_expect_eq(look_as_somebody(0750, false), 0u, "%s", said);
+        cr_expect(strstr(said, "there is no user baton"), "%s", said);
+        cr_expect_eq(look_as_somebody(0755, true), 2u, "%s", said);
+}
+
+Test(cli_doctor, a_directory_behind_one_that_is_closed_is_not_missed) {
+        struct doctor doctor;
+
+        if (!is_root())
+                return;
+        doctor = with_credentials();
+        (void) strcat(doctor.directories.state, "/elsewhere");
+        cr_assert_eq(chmod(base, 0700), 0);
+        cr_assert_eq(seteuid(64997), 0);
+        EXPECT(doctor_look_directories, &doctor, "?    state directory ");
+        cr_assert_eq(seteuid(0), 0);
+        credentials_remove();
+}
+
 Test(cli_doctor, a_credential_of_another_user_is_his_to_read) {
         struct doctor doctor;
 
@@ -354,23 +409,46 @@ Test(cli_doctor, a_credential_of_another_user_is_his_to_read) {
         credentials_remove();
 }
 
-/* ---- a supervisor that waits -------------------------------------------------------------------------------------- */
+/* ---- the whole command -------------------------------------------------------------------------------------------- */
 extern const struct command command_doctor;
 
-/* It is not in the segment that is there, as it has none yet (L5). */
-Test(cli_doctor, L5_a_supervisor_that_waits_is_seen) {
-        struct doctor doctor = with_credentials();
+/* What it prints with BASE for all directories; something is bad there. */
+static void run_in_base(const struct doctor *doctor) {
         struct invocation invocation = { .command = &command_doctor };
-        char wanted[128];
         size_t bytes;
 
-        invocation.values[CLI_CONFIG] = doctor.config_path;
+        invocation.values[CLI_CONFIG] = doctor->config_path;
         invocation.values[CLI_STATE] = invocation.values[CLI_RUNTIME] = base;
-        waits_tell(base, "for a worker that does not leave");
         cr_expect_eq(command_doctor.run(&invocation), EXIT_CODE_ATTENTION);
         (void) fflush(stdout);
         bytes = fread(said, 1, sizeof(said) - 1, cr_get_redirected_stdout());
         said[bytes] = '\0';
+}
+
+/* Of another layout, say, or not ours to read: supervisor and workers may well run. */
+Test(cli_doctor, of_a_segment_that_cannot_be_read_nobody_is_said_not_to_run) {
+        struct doctor doctor = with_credentials();
+
+        file_put(in_base("segment"), 0600);
+        run_in_base(&doctor);
+        cr_expect(strstr(said, "?    segment "), "%s", said);
+        cr_expect_null(strstr(said, "none runs"), "%s", said);
+        cr_expect_null(strstr(said, "no worker runs"), "%s", said);
+        cr_expect_null(strstr(said, "no supervisor runs"), "%s", said);
+        cr_expect(strstr(said, "?    supervisor             the segment cannot be read"), "%s", said);
+        cr_assert_eq(unlink(in_base("segment")), 0);
+        run_in_base(&doctor);
+        cr_expect(strstr(said, "?    supervisor             none runs with "), "%s", said);
+        credentials_remove();
+}
+
+/* It is not in the segment that is there, as it has none yet (L5). */
+Test(cli_doctor, L5_a_supervisor_that_waits_is_seen) {
+        struct doctor doctor = with_credentials();
+        char wanted[128];
+
+        waits_tell(base, "for a worker that does not leave");
+        run_in_base(&doctor);
         (void) snprintf(wanted, sizeof(wanted), "bad  supervisor             pid %d waits: for a worker",
                         getpid());
         cr_expect(strstr(said, wanted), "%s", said);
