@@ -270,11 +270,10 @@ static int segment_find(struct manager *manager, struct plan *plan, struct failu
         if (memcmp(segment->header->instance, manager->instance, LAYOUT_INSTANCE_BYTES) != 0)
                 (void) snprintf(manager->wait_reason, sizeof manager->wait_reason,
                                 "it belongs to another state directory");
-        else if (atomic_load_explicit(&segment->header->condemned, memory_order_acquire) != 0) {
+        else if (atomic_load_explicit(&segment->header->condemned, memory_order_acquire) != 0)
                 (void) snprintf(manager->wait_reason, sizeof manager->wait_reason, "it is condemned");
-                pools_scale_of(manager, segment);
-        } else if (segment->slot_count < manager->config->sessions_max ||
-                   segment->worker_count < manager->config->workers_max)
+        else if (segment->slot_count < manager->config->sessions_max ||
+                 segment->worker_count < manager->config->workers_max)
                 (void) snprintf(
                         manager->wait_reason, sizeof manager->wait_reason,
                         "it has room for %u sessions and %u workers, the configuration asks for %u and %u",
@@ -286,10 +285,13 @@ static int segment_find(struct manager *manager, struct plan *plan, struct failu
                                 segment->layout_number, LAYOUT_NUMBER);
         else if (plan_make(segment, manager->config, plan, &failure) < 0)
                 (void) snprintf(manager->wait_reason, sizeof manager->wait_reason, "%s", failure.text);
-        if (manager->wait_reason[0] != '\0')
-                return 0;
-        manager->segment = TAKE(segment);
-        return 1;
+        if (manager->wait_reason[0] == '\0') {
+                manager->segment = TAKE(segment);
+                return 1;
+        }
+        if (memcmp(segment->header->instance, manager->instance, LAYOUT_INSTANCE_BYTES) == 0)
+                pools_scale_of(manager, segment);
+        return 0;
 }
 
 /* ---- in use ------------------------------------------------------------------------------------------------ */

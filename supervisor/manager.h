@@ -309,9 +309,9 @@ void plan_done(struct plan *plan);
 void pools_load(struct manager *manager);
 /* Writes the plan into the segment, differences only, and takes `config` over as the current one. */
 void pools_apply(struct manager *manager, const struct plan *plan, struct config *config);
-/* V9: in a new segment, what the pools of the one that was condemned had. No reload comes between the two. */
+/* V9: in a new segment, what the pools of the one before had. No reload comes between the two. */
 void pools_scale_again(struct manager *manager, const struct pool before[LAYOUT_POOL_COUNT_MAX]);
-/* V9: of a condemned segment whose supervisor died before the new one stood: what its pools had, into manager->pools. */
+/* V9: of a segment that cannot be adopted, whose supervisor died: what its pools had, into manager->pools. */
 void pools_scale_of(struct manager *manager, const struct segment *segment);
 /* Writes one session's slot: configured, or reconfigured where it differs. */
 void pools_write_slot(struct manager *manager, const struct plan *plan, uint32_t session);

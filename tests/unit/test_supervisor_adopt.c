@@ -470,10 +470,9 @@ Test(supervisor_adopt, V9_S11_what_scale_set_stays_where_the_segment_is_condemne
         supervisor_stop(manager);
 }
 
-/* It dies while the workers of the condemned one leave. */
-static struct manager *successor_in_a_condemned_one(uint32_t scaled, unsigned workers_then) {
+/* A supervisor of three sessions with so many workers by `baton scale`, which was killed; its segment. */
+static struct segment *killed_when_scaled(uint32_t scaled) {
         struct segment *segment;
-        struct manager *manager;
         pid_t first;
 
         first = supervisor_fork_owned("", 1, 3, &segment);
@@ -483,6 +482,14 @@ static struct manager *successor_in_a_condemned_one(uint32_t scaled, unsigned wo
                 (void) usleep(10000);
         }
         supervisor_kill(first);
+        return segment;
+}
+
+/* It dies while the workers of the condemned one leave. */
+static struct manager *successor_in_a_condemned_one(uint32_t scaled, unsigned workers_then) {
+        struct segment *segment = killed_when_scaled(scaled);
+        struct manager *manager;
+
         atomic_store(&segment->header->condemned, 1);
         segment_close(segment);
         config_simple("", workers_then, 3);
@@ -517,6 +524,26 @@ Test(supervisor_adopt, V9_S11_and_what_the_configuration_changed_meanwhile_wins)
 
         until(manager, is_balanced(manager, 3, 3));
         supervisor_stop(manager);
+}
+
+/* Nor is a pause over because the configuration asks for a larger segment now. */
+static void expect_scale_in_a_larger_one(uint32_t scaled) {
+        struct manager *manager;
+
+        segment_close(killed_when_scaled(scaled));
+        config_put("[baton]\nsessions = 128\nmax-workers = 8\n"
+                   "[destination events]\nurl = sqlite:/d/events.db\nworkers = 1\n"
+                   "[source s0]\nurl = sqlite:/s/0.db\nto = events\n");
+        manager = supervisor_start();
+        until(manager, manager->state == MANAGER_SERVING);
+        cr_assert_eq(manager->segment->slot_count, 128);
+        cr_expect_eq(workers_wanted_in(manager->segment), scaled);
+        supervisor_stop(manager);
+}
+
+Test(supervisor_adopt, V9_S11_what_scale_set_stays_in_a_larger_segment) {
+        expect_scale_in_a_larger_one(0);
+        expect_scale_in_a_larger_one(2);
 }
 
 Test(supervisor_adopt, a_stop_while_waiting_ends_at_once_and_leaves_the_workers_alone) {
