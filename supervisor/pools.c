@@ -148,17 +148,21 @@ static bool scale_outlives(const struct manager *manager, const struct pool *poo
                 atomic_load_explicit(&manager->segment->header->stopping, memory_order_relaxed) == 0);
 }
 
+static void scale_tell(const struct pool *pool, const struct config_destination *destination) {
+        if (pool->wanted == destination->workers)
+                return;
+        log_line(MESSAGE_WORKERS_WANTED, LOG_NOTICE, &(struct log_fields){ .destination = pool->name },
+                 "destination %s: workers wanted: %u, as it was before; the configuration says %u "
+                 "(baton scale changes it)",
+                 pool->name, pool->wanted, destination->workers);
+}
+
 /* Workers wanted: what was set at run time stays, unless the configuration itself now says otherwise. */
 static uint32_t workers_wanted(const struct manager *manager, const struct pool *pool, uint32_t index,
                                const struct config *old, const struct config_destination *destination) {
         if (pool->adopted && scale_outlives(manager, pool, index) &&
             !changed_meanwhile(manager, destination)) {
-                if (pool->wanted != destination->workers)
-                        log_line(MESSAGE_WORKERS_WANTED, LOG_NOTICE,
-                                 &(struct log_fields){ .destination = pool->name },
-                                 "destination %s: workers wanted: %u, as the supervisor before had it; the "
-                                 "configuration says %u (baton scale changes it)",
-                                 pool->name, pool->wanted, destination->workers);
+                scale_tell(pool, destination);
                 return pool->wanted;
         }
         if (pool->adopted || pool->destination == LAYOUT_NONE)
@@ -368,6 +372,7 @@ void pools_scale_again(struct manager *manager, const struct pool before[LAYOUT_
                                 continue;
                         pool->wanted = before[i].wanted;
                         pools_write_settings(manager, j);
+                        scale_tell(pool, &manager->config->destinations[pool->destination]);
                 }
         bound_wanted(manager); /* of a supervisor before us, which may have had a higher max-workers */
 }

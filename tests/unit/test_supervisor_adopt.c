@@ -534,9 +534,11 @@ static void expect_scale_in_a_larger_one(uint32_t scaled) {
         config_put("[baton]\nsessions = 128\nmax-workers = 8\n"
                    "[destination events]\nurl = sqlite:/d/events.db\nworkers = 1\n"
                    "[source s0]\nurl = sqlite:/s/0.db\nto = events\n");
+        log_listen();
         manager = supervisor_start();
         until(manager, manager->state == MANAGER_SERVING);
         cr_assert_eq(manager->segment->slot_count, 128);
+        cr_expect_eq(log_said("as it was before; the configuration says 1"), 1);
         cr_expect_eq(workers_wanted_in(manager->segment), scaled);
         supervisor_stop(manager);
 }
