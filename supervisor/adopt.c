@@ -331,15 +331,14 @@ void adopt_told(struct manager *manager, uint64_t until_usec) {
 /* Before the first worker is started: it watches us through these words. */
 static int publish(struct manager *manager, struct failure *ret_failure) {
         struct layout_header *header = manager->segment->header;
-        uint64_t start_ticks = 0;
         int r;
 
-        r = process_start_ticks(getpid(), &start_ticks);
+        r = process_start_ticks(getpid(), &manager->start_ticks);
         if (r < 0)
                 return failure_set(ret_failure, r, FAILURE_STOP, "cannot read /proc/self/stat: %s",
                                    strerror(-r));
         atomic_store_explicit(&header->stopping, 0, memory_order_relaxed);
-        atomic_store_explicit(&header->supervisor_start_ticks, start_ticks, memory_order_relaxed);
+        atomic_store_explicit(&header->supervisor_start_ticks, manager->start_ticks, memory_order_relaxed);
         atomic_store_explicit(&header->supervisor_beat_usec, clock_usec(), memory_order_relaxed);
         /* Release: who sees the pid sees its start. */
         atomic_store_explicit(&header->supervisor_pid, (uint32_t) getpid(), memory_order_release);

@@ -11,6 +11,7 @@
  * We die here, anywhere: each record is whole behind its sequence word, and the next supervisor compares everything
  * when it applies its configuration (pools.c). */
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "shm/slot.h"
@@ -77,9 +78,42 @@ static void pool_look(struct manager *manager, uint32_t index) {
                  pool->name);
 }
 
+static bool number32_put_back(_Atomic uint32_t *word, uint32_t value) {
+        if (atomic_load_explicit(word, memory_order_relaxed) == value)
+                return false;
+        atomic_store_explicit(word, value, memory_order_release);
+        return true;
+}
+
+static bool number64_put_back(_Atomic uint64_t *word, uint64_t value) {
+        if (atomic_load_explicit(word, memory_order_relaxed) == value)
+                return false;
+        atomic_store_explicit(word, value, memory_order_release);
+        return true;
+}
+
+/* By the words of the header workers know us, whether they are to stop, and how far to look for sessions. */
+static void header_look(struct manager *manager) {
+        struct layout_header *header = manager->segment->header;
+        bool was_damaged = number32_put_back(&header->stopping, 0);
+
+        if (atomic_load_explicit(&header->slot_used, memory_order_relaxed) < manager->slot_high)
+                was_damaged |= number32_put_back(&header->slot_used, manager->slot_high);
+        was_damaged |= number64_put_back(&header->stall_timeout_usec, manager->config->stall_timeout_usec);
+        was_damaged |= number64_put_back(&header->adopt_timeout_usec, manager->config->adopt_timeout_usec);
+        was_damaged |= number64_put_back(&header->supervisor_start_ticks, manager->start_ticks);
+        was_damaged |= number32_put_back(&header->supervisor_pid, (uint32_t) getpid());
+        if (was_damaged)
+                log_line(
+                        MESSAGE_SEGMENT_DAMAGED, LOG_ERR, NULL,
+                        "words of the supervisor's own in the segment's header were written over by a worker; "
+                        "they are put back");
+}
+
 static void look_at_slots(struct manager *manager, uint32_t count) {
         struct damage damage = {};
 
+        header_look(manager);
         for (uint32_t i = 0; i < LAYOUT_POOL_COUNT_MAX; i++)
                 pool_look(manager, i);
         for (count = MIN_OF(count, manager->slot_high); count > 0; count--) {

@@ -105,7 +105,8 @@ struct manager {
                 [FAILURE_TEXT_BYTES]; /* last_good.c: why the one at config_path is not it; "": it is */
         char worker_path[512], own_path[512]; /* where they stood when we were started */
         uint8_t instance[LAYOUT_INSTANCE_BYTES];
-        int lock_fd; /* STATE/supervisor.lock */
+        int lock_fd;          /* STATE/supervisor.lock */
+        uint64_t start_ticks; /* ours, as it stands in the segment */
         sd_event *event;
         enum manager_state state;
         struct segment *segment; /* NULL while waiting for one at the start */

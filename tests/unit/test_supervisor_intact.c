@@ -159,6 +159,44 @@ Test(supervisor_intact, V13_M14_a_session_called_free_is_put_back_before_a_reloa
         supervisor_stop(manager);
 }
 
+/* By these words workers know that there is a supervisor, that they are to take over from the dead, and where to look. */
+Test(supervisor_intact, V13_the_words_of_the_header_are_put_back) {
+        struct layout_header *header;
+        struct manager *manager;
+        uint64_t start_ticks, adopt_usec, stall_usec;
+
+        config_simple("", 1, 3);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, 3, 1));
+        log_listen();
+        header = manager->segment->header;
+        start_ticks = atomic_load(&header->supervisor_start_ticks);
+        adopt_usec = atomic_load(&header->adopt_timeout_usec);
+        stall_usec = atomic_load(&header->stall_timeout_usec);
+        atomic_store(&header->stopping, 1);
+        atomic_store(&header->supervisor_pid, 0);
+        atomic_store(&header->supervisor_start_ticks, 1);
+        atomic_store(&header->adopt_timeout_usec, 0);
+        atomic_store(&header->stall_timeout_usec, UINT64_MAX);
+        atomic_store(&header->slot_used, 1);
+        look(manager);
+        cr_expect_eq(atomic_load(&header->stopping), 0);
+        cr_expect_eq(atomic_load(&header->supervisor_pid), (uint32_t) getpid());
+        cr_expect_eq(atomic_load(&header->supervisor_start_ticks), start_ticks);
+        cr_expect_eq(atomic_load(&header->adopt_timeout_usec), adopt_usec);
+        cr_expect_eq(atomic_load(&header->stall_timeout_usec), stall_usec);
+        cr_expect_eq(atomic_load(&header->slot_used), 3);
+        look(manager);
+        cr_expect_eq(log_said("words of the supervisor's own"), 1, "once");
+        atomic_store(&header->slot_used, 0);
+        config_simple("", 1, 4);
+        cr_assert_eq(reload(manager, NULL), 0);
+        cr_expect_eq(atomic_load(&header->slot_used), 4, "known again");
+        until(manager, is_balanced(manager, 4, 1));
+        supervisor_stop(manager);
+        cr_expect_eq(log_said("words of the supervisor's own"), 2, "a stop is none");
+}
+
 /* What leaves is not put back into work, and leaves although it is called wanted. */
 Test(supervisor_intact, V13_a_session_that_leaves_is_not_kept_by_what_was_written_over) {
         struct manager *manager;
