@@ -275,6 +275,12 @@ static void adopt_quarantined(void) {
                         cr_expect_eq(baton(&world, "adopt", world.outboxes[i].name), 0, "%s", world.output);
 }
 
+/* All died while the first of them made the destination: its transaction is to be undone, and the checker, which
+ * writes nothing, cannot read there. Nothing else is committed with a -journal. */
+static bool is_half_made(void) {
+        return access(world_path(&world, "d.db-journal"), F_OK) == 0;
+}
+
 static void recover(const char *scheme) {
         char destination[WORLD_PATH_BYTES * 2];
 
@@ -282,7 +288,8 @@ static void recover(const char *scheme) {
         small_grow();
         (void) snprintf(destination, sizeof(destination), "%s:%s", scheme,
                         world_path(&world, strcmp(scheme, "file") == 0 ? "out" : "d.db"));
-        check_destination(&world, destination, "--live");
+        if (!is_half_made())
+                check_destination(&world, destination, "--live");
         kill_all();
         world_start(&world);
         adopt_quarantined();
