@@ -30,6 +30,8 @@ left_out() {
         test_cli_view) echo "cli_view/!(a_reading_*|a_session_that_holds_*|the_supervisor_is_*|what_needs_*) pidfd_open()" ;;
         test_shm_overwritten) echo "shm_overwritten/!(P1_a_worker_whose_record_*) pidfd_open()" ;;
         test_shm_identity) echo "shm_identity/!(s6_another_process_*) pidfd_open()" ;;
+        test_base_process_end) echo "* how a process has ended is told by its pidfd" ;;
+        test_cli_doctor) echo "cli_doctor/!(L5_a_supervisor_that_waits_*) pidfd_open()" ;;
         test_base_process) echo "process/!(*_S3|*_S6) pidfd_open()" ;;
         esac
 }
