@@ -169,6 +169,11 @@ static void kill_stopped(pid_t pid) {
         WAIT_UNTIL(&world, all_owned_by_live(&world));
 }
 
+/* L4: nobody wrote where another element begins; the supervisor puts that back and says so (V13). */
+static void expect_nothing_overwritten(void) {
+        world_shell(&world, "! grep -h 'written over' batond-*.log");
+}
+
 /* ---- L1 --------------------------------------------------------------------------------------------------------- */
 /* The supervisor of this layout, workers of both: each has a session, each moves, each is killed. */
 static void mixed_under_this(void) {
@@ -227,6 +232,7 @@ Test(layout, L1_an_upgrade_to_the_next_layout_goes_on_in_the_segment) {
         writers_end();
         wait_all_moved(&world);
         check_final(&world);
+        expect_nothing_overwritten();
 
         cr_expect_eq(world_stop(&world), 0);
         world.batond = world_start_unwaited(&world, world.config);
