@@ -3,6 +3,7 @@
  * those of the next layout (build/next/, LAYOUT_NEXT), whose elements are longer and have one more word. Both are
  * installed in turn in one directory, as a package would, and each test ends with the checker. */
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include "base/io.h"
 #include "prove/world/outbox.h"
+#include "shm/lock.h"
 #include "tests/integration/test.h"
 
 #define NEXT_NUMBER (LAYOUT_NUMBER + 1)
@@ -169,9 +171,17 @@ static void kill_stopped(pid_t pid) {
         WAIT_UNTIL(&world, all_owned_by_live(&world));
 }
 
-/* L4: nobody wrote where another element begins; the supervisor puts that back and says so (V13). */
+/* L4: nobody wrote where another element begins. Baton lives with much of that, so it is looked for: the supervisor
+ * puts its words back and says so (V13), and a life mutex that was struck names no mover. */
 static void expect_nothing_overwritten(void) {
         world_shell(&world, "! grep -h 'written over' batond-*.log");
+        for (uint32_t i = 0; i < world.segment->worker_count; i++) {
+                const struct layout_worker *worker = segment_worker(world.segment, i);
+                uint32_t holder = lock_holder(&worker->life_mutex);
+
+                cr_expect(holder == 0 || holder == atomic_load(&worker->pid),
+                          "worker %u: %u holds its life, not %u", i, holder, atomic_load(&worker->pid));
+        }
 }
 
 /* ---- L1 --------------------------------------------------------------------------------------------------------- */
