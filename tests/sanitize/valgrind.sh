@@ -25,6 +25,7 @@ left_out() {
         test_worker_control) echo "control/!(P1_a_supervisor_that_*) pidfd_open()" ;;
         test_shm_takeover) echo "shm_takeover/!(s3_a_process_that_is_gone_*) pidfd_open()" ;;
         test_shm_turn) echo "shm_turn/!(alone_it_makes_*) a seccomp filter, which kills at calls that valgrind makes" ;;
+        test_worker_landlock) echo "* Landlock: valgrind does not know its calls" ;;
         test_worker_confine) echo "* a seccomp filter kills at calls that valgrind makes" ;;
         test_shm_threads | test_torture_schedule) echo "* many processors at once, or nothing is seen: valgrind runs one thread at a time" ;;
         test_cli_view) echo "cli_view/!(a_reading_*|a_session_that_holds_*|the_supervisor_is_*|what_needs_*) pidfd_open()" ;;

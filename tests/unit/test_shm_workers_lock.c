@@ -94,7 +94,7 @@ Test(shm_workers_lock, s11_the_holder_is_named_or_nobody, .init = make_directory
 static void mount_overlay(const char *base, const char *lower) {
         char upper[300], work[300], merged[300], options[1000];
 
-        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
             mount("tmpfs", base, "tmpfs", 0, NULL) < 0)
                 cr_skip_test("nothing can be mounted here");
         (void) snprintf(upper, sizeof upper, "%s/upper", base);

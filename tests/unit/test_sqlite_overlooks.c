@@ -79,12 +79,14 @@ static void rollback_outbox(void) {
 
 /* An application that dies in a transaction of which a part is in its file already. */
 static void app_dies_after(const char *statements) {
+        static sqlite3 *volatile app; /* in use to the end: no leak */
         pid_t pid = fork();
         int status;
 
         cr_assert(pid >= 0);
         if (pid == 0) {
-                app_run(app_open("app.db"), statements);
+                app = app_open("app.db");
+                app_run(app, statements);
                 _exit(0);
         }
         cr_assert_eq(waitpid(pid, &status, 0), pid);

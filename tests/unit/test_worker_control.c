@@ -78,7 +78,7 @@ static int watch_unseen(void) {
         char byte;
         pid_t pid;
 
-        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
             mount("proc", "/proc", "proc", 0, "hidepid=invisible") < 0 || pipe(fds) < 0)
                 return 77;
         /* As the service's user; group 0 would see everybody. */
