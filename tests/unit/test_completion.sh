@@ -9,6 +9,8 @@ cd "$(dirname "$0")/../.."
 directory=$(mktemp -d "${TMPDIR:-/tmp}/baton-completion.XXXXXX")
 trap 'rm -rf "$directory"' EXIT
 real=${BATON_BIN:?is set by make unit}/baton
+# A Baton that runs on this machine is not asked for its names.
+export RUNTIME_DIRECTORY=$directory/none STATE_DIRECTORY=$directory/none
 # shellcheck source=packaging/completion/baton
 . packaging/completion/baton
 
