@@ -85,7 +85,9 @@ struct source_ops {
                    struct failure *ret_failure);
         /* Removes or marks events below/up to the position, at most row_limit in one short
          * transaction; never removes the row at `position` itself (M4 anchor); `mark` marks it too.
-         * Nothing to do for `keep`. *ret_more: call again. Never waits longer than 5 ms for a lock. */
+         * Nothing to do for `keep`. *ret_more: call again. Never waits longer than 5 ms for a lock.
+         * FAILURE_SYNC: a sync or a write of it failed, and what was read of the source is uncertain (M7);
+         * FAILURE_IDENTITY: the row at `position` is gone; any other kind: it may be tried again. */
         int (*clean)(struct source *source, uint64_t position, uint32_t row_limit, bool *ret_more,
                      struct failure *ret_failure);
         enum clean_up (*clean_up)(struct source *source);

@@ -4,6 +4,16 @@
 
 TestSuite(supervisor_intact, .init = place_make, .fini = place_remove);
 
+/* Serving, and at rest. */
+static struct manager *started(unsigned workers, unsigned sources) {
+        struct manager *manager;
+
+        config_simple("", workers, sources);
+        manager = supervisor_start();
+        until(manager, is_balanced(manager, sources, workers));
+        return manager;
+}
+
 static const char *url_of(const struct manager *manager, uint32_t slot) {
         static struct session_config config;
 
@@ -14,9 +24,7 @@ Test(supervisor_intact, V13_the_address_of_a_source_is_put_back) {
         struct manager *manager;
         uint32_t slot;
 
-        config_simple("", 1, 3);
-        manager = supervisor_start();
-        until(manager, is_balanced(manager, 3, 1));
+        manager = started(1, 3);
         log_listen();
         slot = slot_called(manager, "s2");
         (void) strcpy(segment_config(manager->segment, slot)->url, "sqlite:/s/another.db");
@@ -31,9 +39,7 @@ Test(supervisor_intact, V13_the_address_of_a_source_is_put_back) {
 Test(supervisor_intact, V13_a_record_that_is_being_written_for_ever_is_put_back) {
         struct manager *manager;
 
-        config_simple("", 1, 2);
-        manager = supervisor_start();
-        until(manager, is_balanced(manager, 2, 1));
+        manager = started(1, 2);
         (void) atomic_fetch_or(&segment_config(manager->segment, 0)->sequence, 1U);
         cr_assert_str_eq(url_of(manager, 0), "");
         until(manager, *url_of(manager, 0) != '\0');
@@ -44,9 +50,7 @@ Test(supervisor_intact, V13_a_session_called_unwanted_or_of_another_pool_is_put_
         struct layout_slot *slot;
         struct manager *manager;
 
-        config_simple("", 1, 3);
-        manager = supervisor_start();
-        until(manager, is_balanced(manager, 3, 1));
+        manager = started(1, 3);
         slot = segment_slot(manager->segment, slot_called(manager, "s1"));
         atomic_store(&slot->wanted, 0);
         until(manager, atomic_load(&slot->wanted) == 1 && is_balanced(manager, 3, 1));
@@ -69,9 +73,7 @@ Test(supervisor_intact, V13_the_address_of_a_destination_is_put_back_and_its_wor
         uint32_t sequence, rung;
         pid_t before;
 
-        config_simple("", 1, 2);
-        manager = supervisor_start();
-        until(manager, is_balanced(manager, 2, 1));
+        manager = started(1, 2);
         log_listen();
         before = some_member(manager)->pid;
         worker = segment_worker(manager->segment, worker_ref_index(some_member(manager)->ref));
@@ -93,9 +95,7 @@ Test(supervisor_intact, V13_one_that_writes_over_it_at_each_look_stops_nothing_a
         struct layout_slot *slot;
         pid_t before;
 
-        config_simple("", 1, 40);
-        manager = supervisor_start();
-        until(manager, is_balanced(manager, 40, 1));
+        manager = started(1, 40);
         log_listen();
         before = some_member(manager)->pid;
         slot = segment_slot(manager->segment, 0);
@@ -119,9 +119,7 @@ Test(supervisor_intact, V13_the_name_of_a_source_is_put_back_before_a_reload) {
         struct manager *manager;
         uint32_t slot;
 
-        config_simple("", 1, 3);
-        manager = supervisor_start();
-        until(manager, is_balanced(manager, 3, 1));
+        manager = started(1, 3);
         slot = slot_called(manager, "s1");
         (void) strcpy(segment_config(manager->segment, slot)->source, "another");
         (void) strcpy(segment_pool(manager->segment, 0)->name, "another");
@@ -140,9 +138,7 @@ Test(supervisor_intact, V13_M14_a_session_called_free_is_put_back_before_a_reloa
         const char *error;
         uint32_t slot;
 
-        config_simple("", 1, 2);
-        manager = supervisor_start();
-        until(manager, is_balanced(manager, 2, 1));
+        manager = started(1, 2);
         cr_assert_eq(operator_scale(manager, "events", 0, &error, NULL), 0);
         until(manager, members(manager) == 0 && owned_slots(manager->segment) == 0);
         slot = slot_called(manager, "s0");
@@ -165,9 +161,7 @@ Test(supervisor_intact, V13_the_words_of_the_header_are_put_back) {
         struct manager *manager;
         uint64_t start_ticks, adopt_usec, stall_usec;
 
-        config_simple("", 1, 3);
-        manager = supervisor_start();
-        until(manager, is_balanced(manager, 3, 1));
+        manager = started(1, 3);
         log_listen();
         header = manager->segment->header;
         start_ticks = atomic_load(&header->supervisor_start_ticks);
@@ -202,9 +196,7 @@ Test(supervisor_intact, V13_a_session_that_leaves_is_not_kept_by_what_was_writte
         struct manager *manager;
         uint32_t slot;
 
-        config_simple("", 1, 3);
-        manager = supervisor_start();
-        until(manager, is_balanced(manager, 3, 1));
+        manager = started(1, 3);
         slot = slot_called(manager, "s2");
         config_simple("", 1, 2);
         cr_assert_eq(reload(manager, NULL), 0);
@@ -219,9 +211,7 @@ Test(supervisor_intact, V13_a_session_that_leaves_is_not_kept_by_what_was_writte
 Test(supervisor_intact, S4_V13_a_quarantined_slot_is_left_alone) {
         struct manager *manager;
 
-        config_simple("", 1, 2);
-        manager = supervisor_start();
-        until(manager, is_balanced(manager, 2, 1));
+        manager = started(1, 2);
         atomic_store(&segment_slot(manager->segment, 1)->quarantined, 1);
         (void) strcpy(segment_config(manager->segment, 1)->url, "sqlite:/s/another.db");
         for (unsigned i = 0; i < 3; i++)
@@ -240,9 +230,7 @@ Test(supervisor_intact, S4_V13_a_quarantined_slot_is_left_alone) {
 Test(supervisor_intact, V7_V13_an_address_that_is_not_written_yet_is_no_damage) {
         struct manager *manager;
 
-        config_simple("", 1, 2);
-        manager = supervisor_start();
-        until(manager, is_balanced(manager, 2, 1));
+        manager = started(1, 2);
         log_listen();
         worker_does("stays", true);
         config_put(MOVED);
@@ -261,9 +249,7 @@ Test(supervisor_intact, V7_V13_the_name_of_a_destination_is_put_back_while_its_a
         struct manager *manager;
         struct pool *pool;
 
-        config_simple("", 1, 2);
-        manager = supervisor_start();
-        until(manager, is_balanced(manager, 2, 1));
+        manager = started(1, 2);
         worker_does("stays", true);
         config_put(MOVED);
         cr_assert_eq(reload(manager, NULL), 0);

@@ -2,8 +2,8 @@
 /* Cleans a source up after its events are durable elsewhere: deletes or marks them (M4, M12, M14).
  *
  * A connection of its own, opened at the first use, that waits 5 ms for a lock and no longer, makes short
- * transactions, and neither checkpoints nor syncs in WAL mode: what a power cut takes back of a clean-up
- * is cleaned up again. The row at the given position is never deleted; it must be there, in the same
+ * transactions, and neither checkpoints nor syncs in WAL mode (but for the header of a log that it begins anew): what
+ * a power cut takes back of a clean-up is cleaned up again. A sync of it that fails is told as one of the source (M7). The row at the given position is never deleted; it must be there, in the same
  * transaction, or the table is not the one that was moved (M4).
  *
  *   source.K1  died after the write, before COMMIT   SQLite forgets it; cleaned again
