@@ -49,8 +49,8 @@ has_workers() {
         [ "$(workers | wc -w)" -eq "$1" ]
 }
 moved() {
-        [ "$(sqlite3 /var/lib/baton/events.db 'SELECT count(*), max(position) FROM baton_events')" = \
-                "$(sqlite3 /srv/shop/orders.db 'SELECT count(*), max(seq) FROM outbox')" ]
+        [ "$(sqlite3 -readonly /var/lib/baton/events.db 'SELECT count(*), max(position) FROM baton_events')" = \
+                "$(sqlite3 -readonly /srv/shop/orders.db 'SELECT count(*), max(seq) FROM outbox')" ]
 }
 events() {
         local i

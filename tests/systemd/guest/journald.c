@@ -26,9 +26,10 @@ static void tale_insert(struct guest *guest, unsigned number) {
         tell_sqlite(guest, TALES, sql);
 }
 
+/* -readonly: we are root, and would make the file that the service is about to make. */
 static void wait_tales(struct guest *guest, unsigned count) {
         shell_until(guest,
-                    "test \"$(sqlite3 " TOLD
+                    "test \"$(sqlite3 -readonly " TOLD
                     " \"SELECT count(*) FROM baton_events WHERE session = 'tales'\")\" = %u",
                     count);
 }

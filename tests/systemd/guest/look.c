@@ -42,8 +42,8 @@ static void two_instances(struct guest *guest) {
         shop_check(guest);
         shell_until(
                 guest,
-                "test \"$(sqlite3 /var/lib/baton-b/events.db 'SELECT count(*), max(position) FROM baton_events "
-                "WHERE session = \"orders\"')\" = \"$(sqlite3 " SHOP
+                "test \"$(sqlite3 -readonly /var/lib/baton-b/events.db 'SELECT count(*), max(position) FROM baton_events "
+                "WHERE session = \"orders\"')\" = \"$(sqlite3 -readonly " SHOP
                 "/orders.db 'SELECT count(*), max(seq) FROM outbox')\"");
         shell(guest, "systemctl reload baton@b && systemctl stop baton@b && test ! -e /run/baton-b && "
                      "flock -n /var/lib/baton-b/workers.lock true");

@@ -45,7 +45,7 @@ static void groups(struct guest *guest) {
 
 void wait_rows(struct guest *guest, const char *user, unsigned rows) {
         shell_until(guest,
-                    "test \"$(sqlite3 " DESTINATION
+                    "test \"$(sqlite3 -readonly " DESTINATION
                     " \"SELECT count(*) FROM baton_events WHERE session = '%s'\")\" = %u",
                     user, rows);
 }
